@@ -1,0 +1,98 @@
+"""Runs generators and processors to their end, shows how it goes, and hears Ctrl-C."""
+
+import signal
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import Any
+
+from aiperf.results import Pulse
+from aiperf.seams import Cluster, Event, Job, Screen
+
+_LOOK_S = 0.1
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How the workers fared: what generators and processors said in the end, and who died of what."""
+
+    generators: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    processors: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    dead: dict[str, str] = field(default_factory=dict)
+    stopped: bool = False
+
+
+class Interrupts:
+    """Counts Ctrl-C; the second one is raised at once."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002 - what a handler gets
+        """A signal came."""
+        self.count += 1
+        if self.count > 1:
+            raise KeyboardInterrupt
+
+
+@contextmanager
+def interrupts() -> Iterator[Interrupts]:
+    """Catch SIGINT and SIGTERM for the time of a run."""
+    heard = Interrupts()
+    before = {number: signal.signal(number, heard) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield heard
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class Conductor:
+    """Starts jobs on a cluster and follows them: processors finish when the last generator is gone."""
+
+    def __init__(self, cluster: Cluster, screen: Screen, total: int | None) -> None:
+        self._cluster, self._screen, self._total = cluster, screen, total
+        self._running: set[str] = set()
+        self._generating: set[str] = set()
+        self._outcome = Outcome()
+
+    def run(self, generators: list[Job], processors: list[Job], heard: Interrupts) -> Outcome:
+        """Run them all; returns when the last has ended."""
+        for job in (*generators, *processors):
+            self._cluster.start(job)
+            self._running.add(job.name)
+        self._generating = {job.name for job in generators}
+        while self._running:
+            self._hear(heard)
+            for event in self._cluster.wait(_LOOK_S):
+                self._take(event)
+        return self._outcome
+
+    def _hear(self, heard: Interrupts) -> None:
+        if heard.count and not self._outcome.stopped:
+            self._outcome.stopped = True
+            self._screen.line("stopping: nothing new is sent, the report follows; Ctrl-C again ends at once")
+            for name in self._generating:
+                self._cluster.tell(name, "stop")
+
+    def _take(self, event: Event) -> None:
+        if event.ended:
+            self._ended(event)
+        elif isinstance(event.message, Pulse):
+            self._screen.pulse(event.message, self._total)
+        elif event.worker in self._generating:
+            self._outcome.generators[event.worker] = event.message
+        elif event.message.get("done"):
+            self._outcome.processors[event.worker] = event.message
+
+    def _ended(self, event: Event) -> None:
+        self._running.discard(event.worker)
+        if event.error is not None:
+            self._outcome.dead[event.worker] = event.error
+            self._screen.line(f"{event.worker} {event.error}")
+        if event.worker in self._generating:
+            self._generating.discard(event.worker)
+            if not self._generating:
+                for name in self._running:
+                    self._cluster.tell(name, "finish")

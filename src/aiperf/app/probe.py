@@ -1,0 +1,152 @@
+"""Asks a server what it is before the load: whether it is there, which model it has, and how it answers two requests.
+
+The probes carry no number, so that no ledger counts them.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import msgspec
+
+from aiperf import clock
+from aiperf.app.jobs import Target, path_of, speaker
+from aiperf.config.endpoint import Endpoint as Options
+from aiperf.errors import MeasureError
+from aiperf.records import CHANNELS
+from aiperf.seams import Answer, Fetch, Said, Source
+from aiperf.transports.fetch import HttpFetch
+from aiperf.transports.origin import full
+from aiperf.workload import Turn
+
+_LENGTHS = (8, 24)
+_TOKENS = 4
+_EVERY_S = 0.1
+_LONGEST_S = 120.0
+_READY_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What two probes showed; `template_tokens` is what the server adds to a prompt (None: not constant, or not said)."""
+
+    streaming: bool
+    usage: bool
+    reasoning: bool
+    template_tokens: int | None
+    finish_reason: str | None
+    output_exact: bool | None
+    closes: bool = False
+    refused: str | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """For the receipt."""
+        return asdict(self)
+
+    def words(self) -> str:
+        """For a person."""
+        said = ["streams" if self.streaming else "answers in one piece", "counts tokens" if self.usage else "sends no usage"]
+        if self.reasoning:
+            said.append("reasons")
+        if self.template_tokens is not None:
+            said.append(f"adds {self.template_tokens} tokens of chat template to a prompt")
+        elif self.usage:
+            said.append("adds a varying number of tokens to a prompt (input lengths are reported, not judged)")
+        if self.closes:
+            said.append("closes its connections after each answer though it promises not to (so each request opens its own)")
+        if self.refused is not None:
+            said.append(f"refuses stream_options.include_usage ({self.refused})")
+        return ", ".join(said)
+
+
+def prepared(options: Options, urls: tuple[str, ...], *, exact: bool, fetch: Fetch) -> Target:
+    """Wait for the server and learn its model. Raises MeasureError with what was tried."""
+    until = clock.monotonic_ns() + round(options.wait_s * clock.SECOND)
+    model = options.model or _patient(lambda: _only_model(urls[0], fetch), until)
+    return Target(options, urls, model, path_of(options), exact)
+
+
+def probe(target: Target, source: Source, *, fetch: HttpFetch) -> tuple[Target, Found]:
+    """Send two short requests; the target as it can be spoken to, and what was found."""
+    until = clock.monotonic_ns() + round(target.options.wait_s * clock.SECOND)
+    texts = [_prompt(source, length) for length in _LENGTHS]
+    refused = None
+    first, _ = _patient(lambda: _asked(target, texts[0], fetch), until)
+    if first.error == "http_4xx" and target.options.streaming:
+        plain = replace(target, usage=False)
+        again, _ = _asked(plain, texts[0], fetch)
+        if again.error is None:
+            target, first, refused = plain, again, first.reason
+    second, closes = _asked(target, texts[1], fetch)
+    for said in (first, second):
+        if said.error is not None:
+            hint = "; dataset.output_tokens.exact=false asks for less" if target.exact and said.error == "http_4xx" else ""
+            raise MeasureError(
+                f"POST {full(target.urls[0], target.path)}: the server answers a probe with {said.error}: {said.reason}{hint}"
+            )
+    if closes:
+        target = replace(target, options=target.options.model_copy(update={"connection": "new"}))
+    return target, replace(_found(target, (first, second)), closes=closes, refused=refused)
+
+
+def _patient(ask: Callable[[], Any], until_ns: int) -> Any:
+    """Ask until there is an answer or the time is over; a server that is still loading says 503, or nothing."""
+    while True:
+        try:
+            answer = ask()
+            if not (_still_loading(answer) and clock.monotonic_ns() < until_ns):
+                return answer
+        except MeasureError:
+            if clock.monotonic_ns() >= until_ns:
+                raise
+        clock.sleep(_EVERY_S)
+
+
+def _still_loading(answer: Any) -> bool:
+    return isinstance(answer, tuple) and isinstance(answer[0], Said) and answer[0].error == "http_5xx"
+
+
+def _only_model(url: str, fetch: Fetch) -> str:
+    where = full(url, "/v1/models")
+    status, _, body = fetch(where, timeout_s=_READY_S)
+    hint = "; name one with endpoint.model=…"
+    if status != 200:
+        raise MeasureError(f"GET {where}: status {status}{hint}")
+    try:
+        names = [str(entry["id"]) for entry in msgspec.json.decode(body)["data"]]
+    except (msgspec.DecodeError, KeyError, TypeError) as exc:
+        raise MeasureError(f"GET {where}: the answer lists no models{hint}") from exc
+    if len(names) != 1:
+        raise MeasureError(f"GET {where}: {'no model' if not names else ', '.join(names)}{hint}")
+    return names[0]
+
+
+def _prompt(source: Source, words: int) -> Turn:
+    """As many words as wanted, of the kind that the run will send."""
+    text: list[str] = []
+    for conversation in range(words):
+        text += source.turn(conversation, warmup=True).text.split()
+        if len(text) >= words:
+            break
+    return Turn(" ".join(text[:words]), words, _TOKENS)
+
+
+def _asked(target: Target, turn: Turn, fetch: HttpFetch) -> tuple[Said, bool]:
+    """What the server says, and whether it then broke its promise to keep the connection."""
+    endpoint, limits = speaker(target), target.options.timeout_s
+    patience = min(limits.connect + limits.first_byte, limits.total, _LONGEST_S)
+    (status, headers, body), closes = fetch.watched(full(target.urls[0], target.path), endpoint.body(turn), timeout_s=patience)
+    return endpoint.answer(Answer(status, headers.get("content-type"), [body], complete=True)), closes
+
+
+def _found(target: Target, said: tuple[Said, Said]) -> Found:
+    added = {s.input_tokens - n for s, n in zip(said, _LENGTHS) if s.input_tokens is not None}
+    counts = [s.output_tokens for s in said if s.output_tokens is not None]
+    return Found(
+        streaming=target.options.streaming and len(said[1].channels) > 1,
+        usage=all(s.input_tokens is not None for s in said),
+        reasoning=any(CHANNELS[c] == "reasoning" for s in said for c in s.channels),
+        template_tokens=added.pop() if len(added) == 1 else None,
+        finish_reason=said[1].finish_reason,
+        output_exact=all(count == _TOKENS for count in counts) if target.exact and counts else None,
+    )

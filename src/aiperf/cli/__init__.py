@@ -1,0 +1,1 @@
+"""Verbs, one file each: reads argv, exits; with ui the only place that prints."""

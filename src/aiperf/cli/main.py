@@ -1,0 +1,75 @@
+"""Reads the command line, calls a verb, and turns what comes back into an exit code. A verb is imported when it is called."""
+
+import gc
+import os
+import sys
+from collections.abc import Sequence
+
+import aiperf
+from aiperf.cli import options as command_line
+from aiperf.cli.options import Options
+from aiperf.errors import AiperfError, ConfigError
+
+STOPPED = 130
+"""The exit code of what the user stopped."""
+_PIPE_GONE = 1
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line and return the exit code. A bug passes through, with its traceback."""
+    gc.disable()  # nothing that a start makes is garbage; looking for some would take a tenth of it
+    try:
+        code = _called(sys.argv[1:] if argv is None else argv)
+        sys.stdout.flush()
+    except AiperfError as exc:
+        _complain(exc)
+        code = exc.exit_code
+    except KeyboardInterrupt:
+        code = STOPPED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at its end
+        code = _PIPE_GONE
+    finally:
+        if argv is None:
+            gc.disable()
+            gc.freeze()  # the process ends; a last look for garbage would take a tenth of a short command
+        else:
+            gc.enable()
+    return code
+
+
+def _called(argv: Sequence[str]) -> int:
+    given = command_line.parse(argv)
+    if given.wants_version:
+        print(f"aiperf {aiperf.__version__}")
+        return 0
+    if given.wants_help or not argv:
+        from aiperf.cli import help as pages  # noqa: PLC0415 - only when it is asked for
+
+        print(pages.page(given.words))
+        return 0
+    return _verb(given)
+
+
+def _verb(given: Options) -> int:
+    if given.verb == "simulate":
+        from aiperf.cli import simulate  # noqa: PLC0415 - a verb is imported when it is called
+
+        return simulate.main(given.words)
+    if given.verb == "validate" or given.cfg is not None:
+        from aiperf.cli import validate  # noqa: PLC0415 - a verb is imported when it is called
+
+        return validate.main(given)
+    from aiperf.cli import run  # noqa: PLC0415 - a verb is imported when it is called
+
+    return run.main(given)
+
+
+def _complain(exc: AiperfError) -> None:
+    problems = exc.problems if isinstance(exc, ConfigError) else (str(exc),)
+    if len(problems) == 1:
+        print(f"aiperf: {problems[0]}", file=sys.stderr)
+        return
+    print(f"aiperf: {len(problems)} mistakes; nothing was sent", file=sys.stderr)
+    for problem in problems:
+        print(f"  {problem}", file=sys.stderr)

@@ -1,0 +1,92 @@
+"""What stands on the command line besides the experiment: the verb and the flags."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from aiperf.config.nearest import hint
+from aiperf.errors import ConfigError
+
+VERBS: Mapping[str, str] = {
+    "run": "play an experiment at a server and judge what came back; the verb where none is given",
+    "validate": "check an experiment and say what it would do; nothing is sent",
+    "simulate": "serve the packaged simulator on this machine until Ctrl-C",
+}
+
+FLAGS: Mapping[str, str] = {
+    "--help": "this page, or the keys of a verb, a group or a key: aiperf --help timing",
+    "--version": "the version",
+    "--cfg": "job or json: print the composed experiment and stop",
+    "--config-dir": "a folder with conf/ or experiments/ of your own; may be given again",
+    "--dry-run": "write the plan and five requests, send nothing",
+}
+
+_TAKES_VALUE = ("--cfg", "--config-dir")
+_OF_VERB = {"run": ("--cfg", "--config-dir", "--dry-run"), "validate": ("--cfg", "--config-dir"), "simulate": ()}
+_FORMS = ("job", "json")
+
+
+class Options(NamedTuple):
+    """A command line: `words` are what the verb gets."""
+
+    verb: str | None
+    words: tuple[str, ...]
+    wants_help: bool = False
+    wants_version: bool = False
+    cfg: str | None = None
+    config_dirs: tuple[Path, ...] = ()
+    dry_run: bool = False
+
+
+def parse(argv: Sequence[str]) -> Options:
+    """Split a command line. Raises ConfigError for a flag that does not exist or does not fit, and for an unknown verb."""
+    words, flags = _split(argv)
+    wants_help = "--help" in flags
+    verb = words[0] if words and _is_word(words[0]) else None
+    if wants_help or "--version" in flags:
+        return Options(None, tuple(words), wants_help, not wants_help)
+    if verb is not None and verb not in VERBS:
+        raise ConfigError(f"{verb!r} is no verb{hint(verb, VERBS) or '.'} Verbs: {', '.join(VERBS)}; an experiment is experiment=NAME")
+    _check_fit(verb or "run", flags)
+    cfg = flags.get("--cfg", [None])[-1]
+    folders = tuple(Path(folder) for folder in flags.get("--config-dir", []) if folder is not None)
+    return Options(verb, tuple(words[1:] if verb else words), cfg=cfg, config_dirs=folders, dry_run="--dry-run" in flags)
+
+
+def _is_word(text: str) -> bool:
+    return "=" not in text and text[:1] not in ("~", "+")
+
+
+def _split(argv: Sequence[str]) -> tuple[list[str], dict[str, list[str | None]]]:
+    words: list[str] = []
+    flags: dict[str, list[str | None]] = {}
+    rest = iter(argv)
+    for text in rest:
+        if not text.startswith("-") or text == "-":
+            words.append(text)
+            continue
+        name, sign, value = text.partition("=")
+        name = "--help" if name == "-h" else name
+        if name not in FLAGS:
+            raise ConfigError(f"there is no flag {name}{hint(name, FLAGS) or '.'} Flags: {', '.join(FLAGS)}")
+        flags.setdefault(name, []).append(_value(name, value if sign else None, rest))
+    return words, flags
+
+
+def _value(name: str, given: str | None, rest: Iterator[str]) -> str | None:
+    if name not in _TAKES_VALUE:
+        if given is not None:
+            raise ConfigError(f"{name} takes no value, not {given!r}")
+        return None
+    value = given if given is not None else next(rest, None)
+    if not value:
+        raise ConfigError(f"{name} needs a value, as in {name} {'job' if name == '--cfg' else 'DIR'}")
+    if name == "--cfg" and value not in _FORMS:
+        raise ConfigError(f"--cfg {value}: expected {' or '.join(_FORMS)}")
+    return value
+
+
+def _check_fit(verb: str, flags: Mapping[str, object]) -> None:
+    strangers = [name for name in flags if name not in _OF_VERB[verb]]
+    if strangers:
+        raise ConfigError(f"{', '.join(strangers)}: not for the verb {verb}")

@@ -1,0 +1,24 @@
+"""`aiperf validate`, and `--cfg`: check an experiment, show it, send nothing."""
+
+import json
+import sys
+
+import yaml
+
+from aiperf.cli.options import Options
+from aiperf.config.compose import load
+from aiperf.finite import scrub_non_finite
+
+
+def main(given: Options) -> int:
+    """Print that an experiment is valid and what was decided on the way, or, with `--cfg`, the experiment itself."""
+    composed = load(given.words, config_dirs=given.config_dirs)
+    if given.cfg is None:
+        choices = ", ".join(f"{group}={name}" for group, name in composed.choices.items())
+        print(f"valid: {composed.experiment.name} ({choices})")
+    else:
+        text = composed.text if given.cfg == "job" else json.dumps(scrub_non_finite(yaml.safe_load(composed.text)), indent=2)
+        print(text.rstrip("\n"))
+    for note in composed.notes:
+        print(f"  {note}", file=sys.stdout if given.cfg is None else sys.stderr)
+    return 0

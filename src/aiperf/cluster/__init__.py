@@ -1,0 +1,1 @@
+"""Where generators and processors live."""

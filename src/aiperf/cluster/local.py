@@ -1,0 +1,122 @@
+"""Workers as processes of this machine: no daemon, no ports, gone when the parent is."""
+
+import contextlib
+import os
+import pickle
+import selectors
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import IO
+
+from aiperf.cluster.channel import SocketChannel
+from aiperf.seams import Event, Job
+
+_LAST_WORDS = 2000
+_ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # numpy's idle helpers spin on the cores that are measured
+_PATIENCE_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A process that has been started for a job, and waits for its argument."""
+
+    name: str
+    target: str
+    nice: int
+    process: subprocess.Popen[bytes]
+    channel: SocketChannel
+    errors: IO[bytes]
+
+    def fits(self, job: Job) -> bool:
+        """Whether this is the process that the job needs."""
+        return (self.name, self.target, self.nice) == (job.name, job.target, job.nice)
+
+    def drop(self) -> None:
+        """End it: it was not needed."""
+        self.process.kill()
+        self.process.communicate()
+        self.channel.close(0)
+        self.errors.close()
+
+
+def hatch(name: str, target: str, nice: int = 0) -> Worker:
+    """Start a process that imports the target while others still make up their minds about the argument."""
+    ours, theirs = socket.socketpair()
+    errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the worker
+    command = [sys.executable, "-m", "aiperf.cluster.child", name, str(theirs.fileno()), str(nice), target]
+    process = subprocess.Popen(  # noqa: S603 - our own module
+        command, stdin=subprocess.PIPE, stderr=errors, pass_fds=[theirs.fileno()], start_new_session=True, env={**os.environ, **_ONE_THREAD}
+    )
+    theirs.close()
+    return Worker(name, target, nice, process, SocketChannel(ours), errors)
+
+
+class LocalCluster:
+    """Starts a process a job in a session of its own, so that Ctrl-C reaches only the parent; `hatched` ones are used first."""
+
+    def __init__(self, hatched: Sequence[Worker] = ()) -> None:
+        self._hatched = list(hatched)
+        self._workers: dict[str, Worker] = {}
+        self._selector = selectors.DefaultSelector()
+
+    def start(self, job: Job) -> None:
+        """Start a worker under the job's name."""
+        worker = next((one for one in self._hatched if one.fits(job)), None)
+        if worker is None:
+            worker = hatch(job.name, job.target, job.nice)
+        else:
+            self._hatched.remove(worker)
+        self._workers[job.name] = worker
+        self._selector.register(worker.channel, selectors.EVENT_READ, worker)
+        assert worker.process.stdin is not None  # noqa: S101 - it is a pipe
+        with contextlib.suppress(BrokenPipeError), worker.process.stdin as line:  # a worker that has died is told by `wait`
+            pickle.dump(job.argument, line, protocol=5)
+
+    def tell(self, worker: str, message: object) -> None:
+        """Send a message down; to a worker that is gone, nothing."""
+        if worker in self._workers:
+            self._workers[worker].channel.tell(message)
+
+    def wait(self, timeout_s: float) -> list[Event]:
+        """What happened since the last call, waiting for something if nothing did."""
+        events = []
+        for key, _ in self._selector.select(timeout_s if self._workers else 0):
+            worker: Worker = key.data
+            events += [Event(worker.name, message) for message in worker.channel.told()]
+            if worker.channel.closed:
+                events.append(Event(worker.name, ended=True, error=self._ended(worker)))
+        return events
+
+    def close(self) -> None:
+        """End what still runs: their lines close, then SIGTERM, then SIGKILL."""
+        for worker in list(self._workers.values()):
+            self._ended(worker)
+        for worker in self._hatched:
+            worker.drop()
+        self._selector.close()
+
+    def _ended(self, worker: Worker) -> str | None:
+        """Take the worker off the books; why it ended, None if as it should."""
+        del self._workers[worker.name]
+        self._selector.unregister(worker.channel)
+        worker.channel.close(0)
+        code = _code(worker.process)
+        worker.errors.seek(max(0, worker.errors.tell() - _LAST_WORDS))
+        words = worker.errors.read().decode(errors="replace").strip()
+        worker.errors.close()
+        if code == 0:
+            return None
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+        return f"{how}: {words}" if words else how
+
+
+def _code(process: subprocess.Popen[bytes]) -> int:
+    for harder in (process.terminate, process.kill):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return process.wait(_PATIENCE_S)
+        harder()
+    return process.wait()

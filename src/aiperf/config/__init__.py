@@ -1,0 +1,1 @@
+"""The shape of an experiment (frozen pydantic models) and its composition; the only importer of hydra."""

@@ -1,0 +1,63 @@
+"""What is said to the server."""
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from aiperf.config.base import Model
+
+
+def _mean(value: Any) -> Any:
+    return {"mean": value} if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+
+
+class InputTokens(Model):
+    """Prompt lengths; a scalar in place of this group is the mean."""
+
+    mean: float = Field(100, ge=1, le=10_000_000)
+    """Mean length of a prompt in tokens."""
+    stddev: float = Field(0, ge=0, le=10_000_000)
+    """Standard deviation (normal, at least 1 token)."""
+
+
+class OutputTokens(Model):
+    """Answer lengths; a scalar in place of this group is the mean."""
+
+    mean: float | None = Field(None, ge=1, le=10_000_000)
+    """Mean length that is asked for by `max_tokens`; unset asks for none. A trace has its own."""
+    stddev: float = Field(0, ge=0, le=10_000_000)
+    """Standard deviation (normal, at least 1 token)."""
+    exact: bool = False
+    """Send `min_tokens` and `ignore_eos` too, and check the lengths against the server's usage."""
+
+
+class Dataset(Model):
+    """Where conversations come from."""
+
+    type: str = "synthetic"
+    """A name of the category `dataset_composer`: `synthetic`, or `custom` for a file."""
+    format: str | None = Field(None, min_length=1)
+    """How the file is read: a name of the category `custom_dataset_loader`, for example `mooncake_trace`."""
+    path: str | None = Field(None, min_length=1)
+    """The file; `pkg://…` is one that comes with aiperf."""
+    input_tokens: Annotated[InputTokens, BeforeValidator(_mean)] = Field(default_factory=InputTokens)
+    """Prompt lengths of synthetic conversations."""
+    output_tokens: Annotated[OutputTokens, BeforeValidator(_mean)] = Field(default_factory=OutputTokens)
+    """Answer lengths."""
+    entries: int | None = Field(None, ge=1, le=100_000_000)
+    """Distinct conversations; after the last comes the first again. Unset: no two are alike."""
+    salt: str = Field("run", min_length=1)
+    """`run` makes every text unique to the run, so that a cache of yesterday does not answer; `none`, or a word of your own."""
+
+    @model_validator(mode="after")
+    def _file_or_none(self) -> "Dataset":
+        problems = []
+        if self.type == "custom" and not (self.path and self.format):
+            problems.append("a custom dataset needs path and format, as in dataset=mooncake_trace dataset.path=FILE")
+        if self.type == "synthetic" and (self.path or self.format):
+            problems.append("path and format are for custom datasets; did you mean dataset=mooncake_trace?")
+        if self.output_tokens.exact and self.output_tokens.mean is None and self.type == "synthetic":
+            problems.append("output_tokens.exact needs output_tokens.mean")
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self

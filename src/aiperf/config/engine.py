@@ -1,0 +1,165 @@
+"""Hydra, handed our folders, our files and nothing of its own; it reads and merges what was chosen."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, version
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
+from hydra._internal.core_plugins.structured_config_source import StructuredConfigSource
+from hydra._internal.hydra import Hydra
+from hydra._internal.sources_registry import SourcesRegistry
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.object_type import ObjectType
+from hydra.errors import HydraException
+from hydra.plugins.config_source import ConfigLoadError, ConfigResult, ConfigSource
+from omegaconf import OmegaConf, StringNode
+from omegaconf.errors import OmegaConfBaseException
+
+from aiperf.config import files, roots
+from aiperf.config.files import FileError, Layer, Reading, plain
+from aiperf.errors import ConfigError
+
+_STAND_IN: Mapping[str, Any] = {
+    "overrides": {"hydra": [], "task": []},
+    "runtime": {"choices": {}, "version": None, "version_base": StringNode(None), "cwd": None, "config_sources": []},
+    "job": {
+        "name": "aiperf",
+        "config_name": None,
+        "env_copy": [],
+        "env_set": {},
+        "override_dirname": None,
+        "config": {"override_dirname": {"kv_sep": "=", "item_sep": ",", "exclude_keys": []}},
+    },
+}
+"""In place of Hydra's own configuration: launchers, sweepers and logging are nine files that we do not use and would wait for."""
+
+_REFUSALS = (HydraException, OmegaConfBaseException, ValueError, TypeError, AssertionError, RecursionError)
+"""What Hydra raises where a file's `defaults`, or references between files, make no sense."""
+
+_BASE = "base"
+
+_READING: ContextVar[Reading] = ContextVar("reading")
+
+
+def composed(current: Reading) -> tuple[dict[str, Any], dict[str, str]]:
+    """The chosen files merged, references as written, and which file each group has. Raises ConfigError with what Hydra refuses."""
+    token = _READING.set(current)
+    try:
+        with _ours():
+            config = compose(_BASE, return_hydra_config=True)
+    except _REFUSALS as exc:
+        raise ConfigError(_told(exc)) from exc
+    finally:
+        _READING.reset(token)
+    values = plain(config)
+    choices = {group: name for group, name in sorted(values.pop("hydra")["runtime"]["choices"].items()) if name is not None}
+    return values, choices
+
+
+@contextmanager
+def _ours() -> Iterator[None]:
+    """Hydra with our source and no other; it keeps its state in globals, and whoever had one gets it back.
+
+    By the public way (`initialize_config_dir`, a SearchPathPlugin) it would look for plugins everywhere and import its own.
+    """
+    for source in (Root, StructuredConfigSource):
+        SourcesRegistry.instance().register(source)
+    path = ConfigSearchPathImpl()
+    path.append("aiperf", "aiperf://")
+    path.append("schema", "structured://")
+    store, globals_ = ConfigStore.instance(), GlobalHydra.instance()
+    theirs, outer = store.repo["hydra"]["config.yaml"], globals_.hydra
+    store.store(group="hydra", name="config", node=_STAND_IN, provider="aiperf")
+    version.setbase("1.3")
+    globals_.hydra = Hydra("aiperf", ConfigLoaderImpl(path))
+    try:
+        yield
+    finally:
+        store.repo["hydra"]["config.yaml"] = theirs
+        globals_.hydra = outer
+
+
+def _told(exc: BaseException) -> str:
+    inner = exc.__cause__
+    text = str(exc) or (str(inner) if inner is not None else type(exc).__name__)
+    return " ".join(part.strip() for part in text.splitlines()[:3])
+
+
+class Root(ConfigSource):
+    """All roots as one source. Experiments are global without a header, and their `choose` becomes `override /group: file`."""
+
+    @staticmethod
+    def scheme() -> str:
+        """The scheme of our search path."""
+        return "aiperf"
+
+    def available(self) -> bool:
+        """A root without conf/ is none the worse."""
+        return True
+
+    def is_group(self, config_path: str) -> bool:
+        """Whether it is one of our groups; a folder of a stranger's conf/ is none."""
+        return config_path in roots.groups()
+
+    def is_config(self, config_path: str) -> bool:
+        """Whether there is a file for a choice."""
+        return config_path == _BASE or _file(config_path) is not None
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:  # noqa: ARG002 - Hydra's signature
+        """The choices of a group."""
+        return list(roots.choices(config_path, _READING.get().folders))
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        """A file's content as Hydra wants it, noted in the Reading at hand."""
+        current, group = _READING.get(), config_path.partition("/")[0]
+        file = roots.packaged() / "conf" / "base.yaml" if config_path == _BASE else _file(config_path)
+        if file is None:
+            raise ConfigLoadError(f"{config_path} is in no root")
+        try:
+            content = current.content(file)
+        except FileError as exc:
+            raise ConfigLoadError(str(exc)) from exc
+        if config_path == _BASE:
+            content = {"defaults": [_chosen(entry, current) for entry in content["defaults"]]}
+        elif group == "experiment":
+            content = _as_experiment(file, content, current)
+        else:
+            current.layers.append(Layer(file, group, {group: {name: value for name, value in content.items() if name != "defaults"}}))
+        header = {"package": "_global_" if group in (_BASE, "experiment") else None}
+        return ConfigResult(config=OmegaConf.create(content), path=str(file), provider=self.provider, header=header)
+
+
+def _file(config_path: str) -> Path | None:
+    group, _, name = config_path.partition("/")
+    return roots.find(group, name, _READING.get().folders) if name and group in roots.groups() else None
+
+
+def _chosen(entry: Any, current: Reading) -> Any:
+    """An entry of base.yaml with what the command line chose in its place."""
+    return {group: current.taken.get(group, name) for group, name in entry.items()} if isinstance(entry, dict) else entry
+
+
+def _as_experiment(file: Path, values: dict[str, Any], current: Reading) -> dict[str, Any]:
+    """Drop what was meant for another file, turn `choose` into overrides, and let its stop rules replace those below."""
+    choices = {group: name for group, name in files.choose(file, values).items() if group not in current.taken}
+    dropped = {group: values[group] for group in values if group in current.taken}
+    kept = {name: value for name, value in values.items() if name not in ("choose", "defaults", *dropped)}
+    current.dropped.append(Layer(file, "", dropped))
+    current.chosen.append(Layer(file, "", choices))
+    current.layers.append(Layer(file, "", kept))
+    said = values.get("defaults") or []
+    if not isinstance(said, list):
+        raise ConfigLoadError(f"{roots.shown(file)}: defaults: expected Hydra's list; `choose: {{group: file}}` is the short way")
+    itself = [] if "_self_" in said else ["_self_"]
+    overrides = ({f"override /{group}": name} for group, name in choices.items())
+    return {**files.replacing(kept), "defaults": [*(entry for entry in said if not _is_taken(entry, current)), *overrides, *itself]}
+
+
+def _is_taken(entry: Any, current: Reading) -> bool:
+    """Whether an entry of Hydra's `defaults` chooses for a group that the command line chose."""
+    return isinstance(entry, dict) and any(str(key).rpartition(" ")[2].lstrip("/") in current.taken for key in entry)

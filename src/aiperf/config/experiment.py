@@ -1,0 +1,92 @@
+"""An experiment: the single source of every key, check, default, unit and sentence of docs/configuration.md."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from aiperf.config.base import Model
+from aiperf.config.dataset import Dataset
+from aiperf.config.endpoint import Endpoint
+from aiperf.config.timing import Timing
+from aiperf.config.units import Milliseconds
+from aiperf.finite import FiniteFloat
+
+Quantity = FiniteFloat | str
+"""A number in the metric's display unit, or with a unit of its own: `250ms`."""
+
+
+class Goodput(Model):
+    """What the server has promised."""
+
+    slos: dict[str, Quantity | dict[str, Quantity]] = Field(default_factory=dict)
+    """A limit a metric: a scalar is per request, `{p99: 2s}` is over the window; without a unit it is in the metric's own."""
+    min_fraction: float | None = Field(None, ge=0, le=1)
+    """Gate: the least share of requests that must keep every promise; below it the exit code is 4."""
+
+
+class VerdictLimits(Model):
+    """When a run is void."""
+
+    max_error_rate: float = Field(0.01, ge=0, le=1)
+    """Largest share of failed requests."""
+    max_lateness_ms: Milliseconds = Field(1, ge=0)
+    """Largest p99 of our own lateness, or 1 % of the median latency where that is more."""
+    min_achieved: float = Field(0.98, ge=0, le=1)
+    """Least share of the plan's arrivals that must be sent in the window, and of the planned level in flight."""
+    max_length_error: float = Field(0.02, ge=0, le=1)
+    """Largest difference of token counts from what was promised."""
+    ignore: Annotated[tuple[str, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str) else v)] = ()
+    """Reasons to overlook, by name; they are printed beside the result."""
+
+
+class Output(Model):
+    """Where results go."""
+
+    dir: str = "outputs"
+    """Folder that holds a folder a campaign."""
+    level: Literal["raw", "records", "summary"] = "records"
+    """`raw` keeps the bytes and stamps as they came, `records` a row a request, `summary` the numbers alone."""
+
+
+class Ui(Model):
+    """What is seen while it runs."""
+
+    type: str = "none"
+    """A name of the category `ui`; `none` prints a line every 5 s."""
+
+
+class Cluster(Model):
+    """Where load generators and processors live."""
+
+    type: str = "local"
+    """A name of the category `cluster`: `local` (processes on this machine) or `inline` (one process)."""
+    processors: int | None = Field(None, ge=1, le=256)
+    """Processes that turn raw bytes into records; unset is one less than the cores, at least 1."""
+
+
+class Experiment(Model):
+    """One experiment, complete."""
+
+    name: str = Field("experiment", min_length=1, max_length=100, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Names the results' folder; unset is the experiment file's name."""
+    seed: int = Field(0, ge=0, le=2**63 - 1)
+    """Seed of everything that is drawn: arrivals, lengths, texts."""
+    endpoint: Endpoint
+    """The server under test."""
+    dataset: Dataset = Field(default_factory=Dataset)
+    """What is said to it."""
+    timing: Timing
+    """When it is said."""
+    goodput: Goodput = Field(default_factory=Goodput)
+    """What it has promised."""
+    verdict: VerdictLimits = Field(default_factory=VerdictLimits)
+    """When a run is void."""
+    cluster: Cluster = Field(default_factory=Cluster)
+    """Where the work is done."""
+    output: Output = Field(default_factory=Output)
+    """Where results go."""
+    ui: Ui = Field(default_factory=Ui)
+    """What is seen while it runs."""
+
+
+Loaded = dict[str, Any]

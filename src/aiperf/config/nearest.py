@@ -1,0 +1,35 @@
+"""The nearest known name to one that is not known."""
+
+import difflib
+from collections.abc import Iterable
+
+_ENOUGH = 0.6
+
+
+def _closeness(typed: str, known: str) -> float:
+    """How alike two dotted paths are: as a whole, or by their last parts, so that `rate` finds `timing.rate`."""
+    last = difflib.SequenceMatcher(None, typed.rpartition(".")[2], known.rpartition(".")[2]).ratio()
+    whole = difflib.SequenceMatcher(None, typed, known).ratio()
+    return max(whole, 0.7 * last + 0.3 * whole)
+
+
+def _folded(name: str) -> str:
+    return name.lower().replace("-", "_")
+
+
+def nearest(typed: str, known: Iterable[str]) -> str | None:
+    """The known name that was probably meant, None if none is near."""
+    best = max(((_closeness(_folded(typed), _folded(name)), name) for name in known), default=(0.0, ""))
+    return best[1] if best[0] >= _ENOUGH else None
+
+
+def hint(typed: str, known: Iterable[str]) -> str:
+    """`, did you mean …?`, or nothing."""
+    near = nearest(typed, known)
+    return f", did you mean {near}?" if near else ""
+
+
+def unknown(what: str, typed: str, known: Iterable[str]) -> str:
+    """`there is no endpoint 'vlm', did you mean vllm? Known: openai, simulator, vllm`."""
+    names = list(known)
+    return f"there is no {what} {typed!r}{hint(typed, names) or '.'} Known: {', '.join(names) or 'none'}"

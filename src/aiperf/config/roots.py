@@ -1,0 +1,74 @@
+"""Where experiments and groups are found: the working folder, each --config-dir, and what comes with aiperf."""
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import aiperf
+from aiperf.errors import ConfigError
+
+FOLDERS = {"experiment": "experiments"}
+"""Groups with a folder of their own in a root; every other one lies in conf/."""
+
+
+@cache
+def packaged() -> Path:
+    """The folder that holds what comes with aiperf: of the package in a wheel, of the checkout in an editable install."""
+    package = Path(aiperf.__file__).resolve().parent
+    return package if (package / "conf").is_dir() else package.parent.parent
+
+
+def roots(config_dirs: Sequence[Path] = ()) -> tuple[Path, ...]:
+    """The folders to look in, first one first. Raises ConfigError for a --config-dir that holds neither conf/ nor experiments/."""
+    problems = [f"--config-dir {folder}: holds neither conf/ nor experiments/" for folder in config_dirs if not _is_root(folder)]
+    if problems:
+        raise ConfigError(problems)
+    return tuple(dict.fromkeys(folder.resolve() for folder in (Path.cwd(), *config_dirs, packaged())))
+
+
+def _is_root(folder: Path) -> bool:
+    return (folder / "conf").is_dir() or (folder / "experiments").is_dir()
+
+
+@cache
+def groups() -> tuple[str, ...]:
+    """The groups that can be chosen, `experiment` first."""
+    return ("experiment", *sorted(folder.name for folder in (packaged() / "conf").iterdir() if folder.is_dir()))
+
+
+def folder_of(root: Path, group: str) -> Path:
+    """Where the files of a group lie in a root."""
+    return root / FOLDERS[group] if group in FOLDERS else root / "conf" / group
+
+
+def choices(group: str, where: Sequence[Path]) -> dict[str, Path]:
+    """The files of a group by name; of two with one name that of the first root."""
+    found: dict[str, Path] = {}
+    for root in where:
+        for file in sorted(folder_of(root, group).glob("*.yaml")):
+            found.setdefault(file.stem, file)
+    return dict(sorted(found.items()))
+
+
+def find(group: str, name: str, where: Sequence[Path]) -> Path | None:
+    """The file of a choice, None if there is none. A name may lead into a folder (`mine/poisson`), not out of it."""
+    if ".." in Path(name).parts or Path(name).is_absolute():
+        return None
+    files = (folder_of(root, group) / f"{name.removesuffix('.yaml')}.yaml" for root in where)
+    return next((file for file in files if file.is_file()), None)
+
+
+def shown(file: Path) -> str:
+    """A file as a person would name it: relative to the working folder if it lies below it."""
+    here = Path.cwd()
+    return str(file.relative_to(here)) if file.is_relative_to(here) else str(file)
+
+
+def first_comment(file: Path) -> str:
+    """What the first comment of a file says; empty if it does not begin with one."""
+    lines = []
+    for line in file.read_text(encoding="utf-8").splitlines():
+        if not line.startswith("#"):
+            break
+        lines.append(line.lstrip("# ").strip())
+    return " ".join(lines)

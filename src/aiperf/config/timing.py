@@ -1,0 +1,84 @@
+"""When it is said."""
+
+from collections.abc import Iterator
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from aiperf.config.base import Model
+from aiperf.config.units import Microseconds, Seconds
+
+
+class Warmup(Model):
+    """Load before the run, at the run's own level, not in the result; it hands over without draining."""
+
+    requests: int | None = Field(None, ge=1, le=100_000_000)
+    """Length by requests sent."""
+    duration_s: Seconds | None = Field(None, gt=0, le=86_400)
+    """Length by time."""
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> "Warmup":
+        if self.requests is not None and self.duration_s is not None:
+            raise ValueError("requests and duration_s contradict each other; give one")
+        return self
+
+
+class Stop(Model):
+    """When nothing new is sent; whichever of the given rules comes first."""
+
+    requests: int | None = Field(None, ge=1, le=1_000_000_000)
+    """After this many requests."""
+    duration_s: Seconds | None = Field(None, gt=0, le=31_536_000)
+    """After this time."""
+    grace_s: Seconds = Field(30, ge=0, le=86_400)
+    """How long requests in flight may take after that; then they are abandoned."""
+
+
+class Timing(Model):
+    """When requests are due."""
+
+    type: str = "concurrency"
+    """A name of the category `timing_strategy`: `concurrency`, `request_rate` or `fixed_schedule`."""
+    concurrency: int | None = Field(None, ge=1, le=1_000_000)
+    """Requests in flight: the level (`concurrency`), or a cap; an arrival that finds no slot waits, none is dropped."""
+    rate: float | None = Field(None, gt=0, le=10_000_000)
+    """Mean arrivals a second (`request_rate`)."""
+    arrival: str = "poisson"
+    """How arrivals are spread: a name of the category `arrival_pattern`, `poisson` or `constant`."""
+    speedup: float = Field(1, gt=0, le=1_000_000)
+    """Recorded times are divided by this (`fixed_schedule`)."""
+    start_s: Seconds = Field(0, ge=0)
+    """Rows of the trace before this time are left out (`fixed_schedule`, in the trace's own time)."""
+    end_s: Seconds | None = Field(None, gt=0)
+    """Rows of the trace from this time on are left out (`fixed_schedule`, in the trace's own time)."""
+    spin_us: Microseconds = Field(200, ge=0, le=10_000)
+    """The last stretch before a due time is polled without sleeping."""
+    warmup: Warmup = Field(default_factory=Warmup)
+    """Load before the run."""
+    stop: Stop = Field(default_factory=Stop)
+    """When the run ends."""
+
+    @model_validator(mode="after")
+    def _fits_its_type(self) -> "Timing":
+        if problems := list(self._problems()):
+            raise ValueError("\n".join(problems))
+        return self
+
+    def _problems(self) -> Iterator[str]:
+        missing = {"concurrency": "concurrency", "request_rate": "rate"}.get(self.type)
+        if missing and getattr(self, missing) is None:
+            yield f"{missing} is missing; timing.type={self.type} needs it"
+        requests, duration = self.stop.requests, self.stop.duration_s
+        if self.type != "fixed_schedule" and requests is None and duration is None:
+            yield "no stop rule; give timing.stop.requests or timing.stop.duration_s"
+        if self.end_s is not None and self.end_s <= self.start_s:
+            yield f"end_s={self.end_s:g} is not after start_s={self.start_s:g}"
+        if self.type == "request_rate" and self.rate and requests and duration and requests > 2 * self.rate * duration + 10:
+            yield (
+                f"stop.requests={requests} and stop.duration_s={duration:g} contradict each other: "
+                f"at {self.rate:g} a second only about {self.rate * duration:.0f} requests come in that time; give one"
+            )
+
+
+ClusterType = Literal["local", "inline"]

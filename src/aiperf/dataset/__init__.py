@@ -1,0 +1,1 @@
+"""Where conversations come from: composers, loaders, the word bank."""

@@ -1,0 +1,1 @@
+"""What is said: bodies out, events in; pure."""

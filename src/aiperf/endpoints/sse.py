@@ -1,0 +1,114 @@
+"""Server-sent events out of bodies that were cut anywhere (WHATWG HTML, section 9.2), and which read brought each.
+
+An event has arrived with the last byte of the blank line behind it, so that is the byte whose read is reported.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+
+_FRAME = len(b"data: \n\n")
+_BOM = b"\xef\xbb\xbf"
+_BLANK = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
+
+
+@dataclass(slots=True)
+class Events:
+    """What a stream held, as parallel lists; comments, keep-alives and events without data or a name are left out.
+
+    `reads[i]` is the body that held the last byte of event i, `at_end[i]` whether that was the body's last byte.
+    `names` has an entry for each event that was named. `unfinished`: the last event has no blank line behind it.
+    """
+
+    data: list[bytes] = field(default_factory=list)
+    reads: list[int] = field(default_factory=list)
+    at_end: list[bool] = field(default_factory=list)
+    names: dict[int, bytes] = field(default_factory=dict)
+    unfinished: bool = False
+
+    def drop_last(self) -> None:
+        """Forget the last event, for one that turns out to be half of one."""
+        self.names.pop(len(self.data) - 1, None)
+        self.data.pop()
+        self.reads.pop()
+        self.at_end.pop()
+        self.unfinished = False
+
+
+def is_stream(content_type: str | None) -> bool:
+    """Whether a Content-Type announces events."""
+    return content_type is not None and content_type.lstrip()[:17].lower() == "text/event-stream"
+
+
+def split(bodies: Sequence[bytes]) -> Events:
+    """Every event of the bodies, which are taken as one stream."""
+    whole = b"".join(bodies)
+    if (uniform := _uniform(whole)) is not None:
+        return _placed(Events(uniform), accumulate(len(data) + _FRAME for data in uniform), bodies)
+    blocks, ends = _with_returns(whole) if b"\r" in whole else _plain(whole)
+    events, places = Events(), list[int]()
+    for block, end in zip(blocks, ends):
+        name, data = _fields(block)
+        if name:
+            events.names[len(events.data)] = name
+        elif not data:
+            continue
+        events.data.append(data)
+        places.append(end)
+    events.unfinished = any(_fields(blocks[-1]))
+    return _placed(events, places, bodies)
+
+
+def _uniform(whole: bytes) -> list[bytes] | None:
+    """The data of a stream of nothing but `data: …` and blank lines, as nearly all are; None if it is another one."""
+    if not (whole.startswith(b"data: ") and whole.endswith(b"\n\n")) or b"\r" in whole:
+        return None
+    data = whole[6:-2].split(b"\n\ndata: ")
+    return data if whole.count(b"\n") == 2 * len(data) and all(data) else None
+
+
+def _placed(events: Events, ends: Iterable[int], bodies: Sequence[bytes]) -> Events:
+    """The events with the reads that completed them; `ends` are places in the whole stream, ascending."""
+    reads, at_end, read, edge = events.reads, events.at_end, -1, 0
+    for end in ends:
+        while edge < end:
+            read += 1
+            edge += len(bodies[read])
+        reads.append(read)
+        at_end.append(edge == end)
+    return events
+
+
+def _plain(whole: bytes) -> tuple[list[bytes], list[int]]:
+    """The usual line end: what stands between blank lines, and where each blank line ends; the last block has none."""
+    blocks = whole.split(b"\n\n")
+    ends = list(accumulate(len(block) + 2 for block in blocks))
+    ends[-1] = len(whole)
+    blocks[0] = blocks[0].removeprefix(_BOM)
+    return blocks, ends
+
+
+def _with_returns(whole: bytes) -> tuple[list[bytes], list[int]]:
+    """The same where lines may end in a carriage return, alone or before a line feed; afterwards they end in a line feed."""
+    ends = [match.end() for match in _BLANK.finditer(whole)]
+    starts = [0, *ends]
+    stops = [*(match.start() for match in _BLANK.finditer(whole)), len(whole)]
+    blocks = [whole[start:stop].replace(b"\r\n", b"\n").replace(b"\r", b"\n") for start, stop in zip(starts, stops)]
+    blocks[0] = blocks[0].removeprefix(_BOM)
+    return blocks, [*ends, len(whole)]
+
+
+def _fields(block: bytes) -> tuple[bytes, bytes]:
+    """Name and data of a block of lines; a field called `error`, which llama.cpp has sent, is an event of that name."""
+    name, data = b"", []
+    for line in block.split(b"\n"):
+        key, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if key in (b"data", b"error"):
+            data.append(value)
+        if key == b"event":
+            name = value
+        elif key == b"error":
+            name = key
+    return name, b"\n".join(data)

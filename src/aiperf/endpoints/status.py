@@ -1,0 +1,27 @@
+"""What an HTTP status says about a request, whichever API was spoken."""
+
+from collections.abc import Sequence
+
+SAMPLE_CHARS = 500
+"""How much of a body or an event is kept to show what went wrong."""
+
+_TOO_MANY = 429
+
+
+def error_of(status: int | None) -> str | None:
+    """The error class of a status; None for 2xx, and for no status at all, about which the transport knows better."""
+    if status is None or 200 <= status < 300:
+        return None
+    if status == _TOO_MANY:
+        return "rate_limited"
+    return {3: "http_3xx", 4: "http_4xx", 5: "http_5xx"}.get(status // 100, "malformed")
+
+
+def sample(data: bytes) -> str:
+    """The beginning of some bytes as text, for people; bytes that are no UTF-8 are shown as replacement characters."""
+    return data[: 4 * SAMPLE_CHARS].decode("utf-8", "replace")[:SAMPLE_CHARS] or "(empty)"
+
+
+def body_sample(bodies: Sequence[bytes]) -> str:
+    """The beginning of an answer's body; an empty one is named so."""
+    return sample(b"".join(bodies)) if any(bodies) else "(empty body)"

@@ -1,0 +1,1 @@
+"""Sends when due, stamps, keeps the pulse."""

@@ -1,0 +1,196 @@
+"""Decides, while it runs, which planned request goes out now: open loop by the plan's times, closed loop by free slots.
+
+A slot is free since the last byte of the request before it came, by its stamp, not since we got round to reading it:
+being late to notice is our lateness, not the plan's.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from aiperf.seams import Loop
+from aiperf.workload import Phase, Schedule
+
+
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """A request whose turn it is: the phase's index, its place in the phase, and when it was due (CLOCK_MONOTONIC)."""
+
+    phase: int
+    place: int
+    due_ns: int | None
+
+
+Launch = Callable[[Departure, int], None]
+"""Send it; `ready_ns` (CLOCK_REALTIME) is when a slot was free."""
+
+Unsent = Callable[[Departure, str], None]
+"""It will not be sent, for this reason."""
+
+
+class Dispatch(Protocol):
+    """Sends what is to be sent and knows when there is nothing more; `window` is the judged stretch (CLOCK_REALTIME)."""
+
+    over: bool
+    window: tuple[int, int] | None
+
+    def start(self, at_ns: int) -> None:
+        """Begin at this time (CLOCK_MONOTONIC)."""
+
+    def landed(self, end_ns: int) -> None:
+        """A request is over since `end_ns` (CLOCK_REALTIME): its slot is free."""
+
+    def stop(self, reason: str) -> None:
+        """Send nothing more; what was planned and not sent is told to be unsent."""
+
+
+class OpenLoop:
+    """Arrivals at their planned times, whatever the server does; one that finds no slot waits, and none is dropped.
+
+    `stop_ns` is the length of the run after which nothing new is sent (None: every arrival is sent, however late).
+    """
+
+    def __init__(self, schedule: Schedule, loop: Loop, launch: Launch, unsent: Unsent, *, stop_ns: int | None) -> None:
+        self._loop, self._launch, self._unsent, self._stop_ns = loop, launch, unsent, stop_ns
+        self._phases = schedule.phases
+        self._coming: Iterator[Departure] = iter(())
+        self._next: Departure | None = None
+        self._waiting = deque[Departure]()
+        level = schedule.run.concurrency
+        self._free = deque([0] * level) if level is not None else None
+        self._filling = False
+        self._ahead = 0
+        self.over = False
+        self.window: tuple[int, int] | None = None
+
+    def start(self, at_ns: int) -> None:
+        """Begin at this time (CLOCK_MONOTONIC)."""
+        self._ahead = self._loop.now_ns() - self._loop.monotonic_ns()
+        run_at = at_ns + sum(phase.duration_ns or 0 for phase in self._phases[:-1])
+        end = run_at + (self._phases[-1].duration_ns or 0)
+        self.window = (run_at + self._ahead, end + self._ahead)
+        self._coming = self._departures(at_ns)
+        self._next = next(self._coming, None)
+        if self._stop_ns is not None:
+            self._loop.at(run_at + self._stop_ns, lambda: self.stop("duration"))
+        self._arm()
+
+    def landed(self, end_ns: int) -> None:
+        """A request is over since `end_ns` (CLOCK_REALTIME): its slot is free."""
+        if self._free is not None:
+            self._free.append(end_ns)
+            self._fill()
+
+    def stop(self, reason: str) -> None:
+        """Send nothing more; what was planned and not sent is told to be unsent."""
+        if self.over:
+            return
+        self.over = True
+        for departure in (*self._waiting, *((self._next,) if self._next else ()), *self._coming):
+            self._unsent(departure, reason)
+        self._waiting.clear()
+        self._next = None
+        if self.window is not None:
+            self.window = (self.window[0], max(self.window[0], min(self.window[1], self._loop.now_ns())))
+
+    def _departures(self, at_ns: int) -> Iterator[Departure]:
+        for index, phase in enumerate(self._phases):
+            assert phase.due_ns is not None  # noqa: S101 - what makes it an open loop
+            for place in range(len(phase.due_ns)):
+                yield Departure(index, place, at_ns + int(phase.due_ns[place]))
+            at_ns += phase.duration_ns or 0
+
+    def _arm(self) -> None:
+        if self._next is not None and self._next.due_ns is not None:
+            self._loop.at(self._next.due_ns, self._due, exact=True)
+        elif not self._waiting:
+            self.over = True
+
+    def _due(self) -> None:
+        now = self._loop.monotonic_ns()
+        while self._next is not None and self._next.due_ns is not None and self._next.due_ns <= now:
+            self._waiting.append(self._next)
+            self._next = next(self._coming, None)
+        self._fill()
+        self._arm()
+
+    def _fill(self) -> None:
+        if self._filling:  # a request that ends at once lands within its own launch
+            return
+        self._filling = True
+        while self._waiting and (self._free is None or self._free):
+            departure = self._waiting.popleft()
+            free_since = self._free.popleft() if self._free is not None else 0
+            self._launch(departure, max((departure.due_ns or 0) + self._ahead, free_since))
+        self._filling = False
+        if self._next is None and not self._waiting:
+            self.over = True
+
+
+class ClosedLoop:
+    """A constant number of requests in flight: the next goes out when one is over. Phases hand over without draining."""
+
+    def __init__(self, schedule: Schedule, loop: Loop, launch: Launch) -> None:
+        self._loop, self._launch, self._phases = loop, launch, schedule.phases
+        self._free = deque[int]()
+        self._index = self._place = 0
+        self._filling = False
+        self._began = 0
+        self.over = False
+        self.window: tuple[int, int] | None = None
+
+    @property
+    def _phase(self) -> Phase:
+        return self._phases[self._index]
+
+    def start(self, at_ns: int) -> None:
+        """Begin at this time (CLOCK_MONOTONIC)."""
+        self._loop.at(at_ns, self._begin, exact=True)
+
+    def landed(self, end_ns: int) -> None:
+        """A request is over since `end_ns` (CLOCK_REALTIME): its slot is free."""
+        self._free.append(end_ns)
+        self._fill()
+
+    def stop(self, reason: str) -> None:  # noqa: ARG002 - the plan holds what was reached: nothing is unsent
+        """Send nothing more."""
+        if self.over:
+            return
+        self.over = True
+        began = self._began if self._index == len(self._phases) - 1 else self._loop.now_ns()
+        self.window = (began, self._loop.now_ns())
+
+    def _begin(self) -> None:
+        self._enter()
+        for _ in range(self._phases[-1].concurrency or 1):  # before it there is no plan: a slot is free when we come to it
+            self._free.append(self._loop.now_ns())
+            self._fill()
+
+    def _enter(self) -> None:
+        """Begin a phase, and set the clock that ends it."""
+        self._began, self._place, index = self._loop.now_ns(), 0, self._index
+        if self._phase.duration_ns is not None:
+            self._loop.at(self._loop.monotonic_ns() + self._phase.duration_ns, lambda: self._ended(index))
+
+    def _ended(self, index: int) -> None:
+        if self.over or index != self._index:
+            return
+        if index == len(self._phases) - 1:
+            self.stop("the plan's end")
+            return
+        self._index += 1
+        self._enter()
+        self._fill()
+
+    def _fill(self) -> None:
+        if self._filling:
+            return
+        self._filling = True
+        while self._free and not self.over:
+            ready, place = self._free.popleft(), self._place
+            self._place += 1
+            self._launch(Departure(self._index, place, None), ready)
+            if self._phase.requests is not None and self._place >= self._phase.requests:
+                self._ended(self._index)
+        self._filling = False

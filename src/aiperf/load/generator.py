@@ -1,0 +1,155 @@
+"""The load generator: waits for the next due time, hands bytes to a socket, and appends what comes back to the spool.
+
+It parses nothing, counts no tokens and computes nothing; requests are rendered while it has nothing else to do.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from aiperf import clock
+from aiperf.load.ahead import Ahead, Filler
+from aiperf.load.dispatch import ClosedLoop, Departure, Dispatch, OpenLoop
+from aiperf.load.pulse import EVERY_NS, Beat
+from aiperf.records import PHASES
+from aiperf.seams import Channel, Loop, Transport
+from aiperf.spool import Exchange, SpoolWriter
+from aiperf.workload import Phase, Request, Schedule
+
+SWEEP_NS = clock.SECOND // 50
+LEAD_NS = 10_000_000
+"""From the end of preparations to the first due time: kernel stamps need some milliseconds to be on."""
+
+STOPPED = "stopped by the user"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadPlan:
+    """What one generator plays: the schedule, how a request is made, and when nothing new is sent (None: plan's end)."""
+
+    schedule: Schedule
+    render: Callable[[Phase, int], Request]
+    urls: int
+    stop_ns: int | None
+    generator: int = 0
+
+
+class Generator:
+    """Plays a plan over a transport into a spool, and tells the parent how it goes. A transport tells it what lands."""
+
+    def __init__(self, plan: LoadPlan, loop: Loop, spool: SpoolWriter, channel: Channel) -> None:
+        self._plan, self._loop, self._spool, self._channel = plan, loop, spool, channel
+        self._phases = plan.schedule.phases
+        self._phase_codes = [PHASES.index(phase.name) for phase in self._phases]
+        self._ahead = [_ahead(plan, phase) for phase in self._phases]
+        self._filler = Filler(loop, self._ahead)
+        self._dispatch = self._dispatcher()
+        self._beat = Beat(plan.generator)
+        self._transport: Transport
+        self._last_phase = 0
+        self._landing = False
+        self._finished = False
+
+    def run(self, transport: Transport) -> Mapping[str, Any]:
+        """Play the plan to its end over a transport, and say how it went."""
+        self._transport = transport
+        transport.tell(self)
+        self._filler.first()
+        self._loop.idle = self._filler.idle
+        cpu, began = clock.process_cpu_ns(), self._loop.monotonic_ns()
+        self._dispatch.start(began + LEAD_NS)
+        self._loop.at(began + SWEEP_NS, self._sweep)
+        self._loop.at(began + EVERY_NS, self._pulse)
+        self._loop.run(lambda: self._finished)
+        self._loop.idle = None
+        self._channel.tell(self._beat.beat(self._loop.monotonic_ns(), self._phase_name, idle_ns=self._loop.idle_ns))
+        return {
+            "window": self._dispatch.window,
+            "requests": self._beat.sent,
+            "busiest_second": self._beat.busiest,
+            "cpu_s": (clock.process_cpu_ns() - cpu) / clock.SECOND,
+            "seconds": (self._loop.monotonic_ns() - began) / clock.SECOND,
+        }
+
+    def part(self, exchange: Exchange) -> None:
+        """Enough has been read for a part of the spool."""
+        self._spool.put(exchange, last=False)
+
+    def landed(self, exchange: Exchange) -> None:
+        """A request is over: on with the next, then the spool."""
+        self._beat.landed(exchange)
+        self._dispatch.landed(exchange.end if exchange.end is not None else self._loop.now_ns())
+        self._spool.put(exchange, last=True)
+        self._look_for_end()
+
+    @property
+    def _phase_name(self) -> str:
+        return self._phases[self._last_phase].name
+
+    def _dispatcher(self) -> Dispatch:
+        if self._plan.schedule.run.due_ns is None:
+            return ClosedLoop(self._plan.schedule, self._loop, self._launch)
+        return OpenLoop(self._plan.schedule, self._loop, self._launch, self._unsent, stop_ns=self._plan.stop_ns)
+
+    def _launch(self, departure: Departure, ready_ns: int) -> None:
+        request = self._ahead[departure.phase].take()
+        exchange = self._exchange(departure, request.conversation)
+        exchange.asked_input, exchange.asked_output = request.input_tokens, request.output_tokens or 0
+        exchange.ready = ready_ns
+        self._last_phase = departure.phase
+        self._beat.in_flight += 1
+        self._transport.send(exchange, b"%d" % exchange.request, request.body)
+        self._beat.launched(exchange)
+
+    def _unsent(self, departure: Departure, reason: str) -> None:
+        conversations = self._phases[departure.phase].conversations
+        conversation = departure.place if conversations is None else int(conversations[departure.place])
+        exchange = self._exchange(departure, conversation)
+        exchange.error, exchange.reason = "unsent", reason
+        self._beat.unsent += 1
+        self._spool.put(exchange, last=True)
+
+    def _exchange(self, departure: Departure, conversation: int) -> Exchange:
+        number = self._phases[departure.phase].first_number + departure.place
+        return Exchange(
+            request=number,
+            phase=self._phase_codes[departure.phase],
+            conversation=conversation,
+            url=number % self._plan.urls,
+            due=departure.due_ns,
+        )
+
+    def _sweep(self) -> None:
+        """Fifty times a second: deadlines, old frames, and the parent's word."""
+        self._transport.sweep()
+        self._spool.tick()
+        if "stop" in self._channel.told() or self._channel.closed:
+            self._dispatch.stop(STOPPED)
+            self._transport.abandon("abandoned", STOPPED)
+        self._look_for_end()
+        if not self._finished:
+            self._loop.at(self._loop.monotonic_ns() + SWEEP_NS, self._sweep)
+
+    def _pulse(self) -> None:
+        now = self._loop.monotonic_ns()
+        self._channel.tell(self._beat.beat(now, self._phase_name, idle_ns=self._loop.idle_ns))
+        if not self._finished:
+            self._loop.at(now + EVERY_NS, self._pulse)
+
+    def _look_for_end(self) -> None:
+        """When nothing new is sent, what is in flight has its grace; then it is abandoned."""
+        if not self._dispatch.over or self._finished:
+            return
+        if self._beat.in_flight == 0:
+            self._finished = True
+        elif not self._landing:
+            self._landing = True
+            self._loop.at(self._loop.monotonic_ns() + self._plan.schedule.grace_ns, self._grace_over)
+
+    def _grace_over(self) -> None:
+        self._transport.abandon("abandoned", "in flight when the grace was over")
+
+
+def _ahead(plan: LoadPlan, phase: Phase) -> Ahead:
+    total = len(phase.due_ns) if phase.due_ns is not None else phase.requests
+    return Ahead(lambda place: plan.render(phase, place), total)

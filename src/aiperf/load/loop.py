@@ -1,0 +1,180 @@
+"""Two loops of one shape: a real one, which knows when each of its polls began, and one whose clock jumps.
+
+Order within a turn of the real one: what is due is sent first, because a late read costs nothing (the kernel stamped it)
+and a late send cannot be mended; then connections that await a first token; then the rest.
+"""
+
+import heapq
+import select
+from collections.abc import Callable
+from itertools import count
+
+from aiperf import clock
+from aiperf.load.timer import Timer
+from aiperf.seams import Callback, Readiness
+
+READ = select.EPOLLIN
+WRITE = select.EPOLLOUT
+_MOST = 1024
+_FRESH_NS = 100_000
+_READ_NS = 40_000
+
+
+class VirtualLoop:
+    """A clock that jumps from event to event: an hour of schedule in the time that its callbacks take."""
+
+    def __init__(self, start_ns: int = 0) -> None:
+        self._now, self._due, self._order = start_ns, list[tuple[int, int, Callback]](), count()
+        self.idle: Callable[[int], bool] | None = None
+        self.idle_ns = 0
+
+    def monotonic_ns(self) -> int:
+        """The virtual clock."""
+        return self._now
+
+    now_ns = monotonic_ns
+
+    def at(self, due_ns: int, callback: Callback, *, exact: bool = False) -> None:  # noqa: ARG002 - every jump is exact
+        """Call when the clock has jumped to `due_ns`; what is already due comes before what is due later."""
+        heapq.heappush(self._due, (max(due_ns, self._now), next(self._order), callback))
+
+    def run(self, until: Callable[[], bool]) -> None:
+        """Jump from event to event until `until` or until nothing is due any more."""
+        while self._due and not until():
+            due, _, callback = heapq.heappop(self._due)
+            self.idle_ns += due - self._now
+            self._now = due
+            callback()
+
+
+class EpollLoop:
+    """Polls without sleeping (a look), sleeps only if there was nothing, and paces by a timerfd on CLOCK_MONOTONIC.
+
+    `low` handed to a handler is the start of the last poll that did not report its descriptor: what is read now had not
+    come by then. Not its end: bytes can come between the kernel's scan and our reading of the clock. Before it sleeps the
+    loop looks, so that `low` is recent, unless the last poll began less than 100 µs ago. The last `spin_ns` before an
+    exact time are spent looking. `idle`, if set, is called when there is nothing to do for the nanoseconds that it is
+    handed, and says whether it found work.
+    """
+
+    def __init__(self, spin_ns: int = 200_000) -> None:
+        self.monotonic_ns, self.now_ns = clock.monotonic_ns, clock.now_ns
+        self.idle: Callable[[int], bool] | None = None
+        self.idle_ns = 0
+        self._spin_ns = spin_ns
+        self._epoll, self._timer = select.epoll(), Timer()
+        self._epoll.register(self._timer.fd, READ | select.EPOLLET)
+        self._handlers: dict[int, Readiness] = {}
+        self._due, self._order = list[tuple[int, int, bool, Callback]](), count()
+        self._looked = self.now_ns()
+
+    def at(self, due_ns: int, callback: Callback, *, exact: bool = False) -> None:
+        """Call once when `due_ns` has come; `exact` times are awaited without sleeping at the end."""
+        heapq.heappush(self._due, (due_ns, next(self._order), exact, callback))
+
+    def watch(self, fd: int, handler: Readiness) -> None:
+        """Hand readiness of a descriptor to `handler` until `forget`."""
+        self._handlers[fd] = handler
+        self._epoll.register(fd, READ)
+
+    def want_write(self, fd: int, wanted: bool) -> None:
+        """Report writability too, or no longer."""
+        self._epoll.modify(fd, READ | WRITE if wanted else READ)
+
+    def forget(self, fd: int) -> None:
+        """Stop watching; to be called before the descriptor is closed."""
+        if self._handlers.pop(fd, None) is not None:
+            self._epoll.unregister(fd)
+
+    def run(self, until: Callable[[], bool]) -> None:
+        """Turn until `until`, which is asked after each turn."""
+        while not until():
+            self.turn()
+
+    def turn(self) -> None:
+        """Once round: what is due, a look (unless the last poll is fresh), rest if there was nothing, what is due, what is ready."""
+        acted = self._run_due()
+        low = self._looked
+        ready = self._look(0) if acted or self.now_ns() - low > _FRESH_NS else []
+        if not ready:
+            if acted:  # it may have been the last thing that this loop was for
+                return
+            low, ready = self._rest()
+            self._run_due()
+        if ready:
+            self._serve(ready, low)
+
+    def close(self) -> None:
+        """Give the descriptors back."""
+        self._epoll.close()
+        self._timer.close()
+
+    def _look(self, timeout: float | None) -> list[tuple[int, int]]:
+        """A poll whose start is kept: what it does not report had not come by then, even if it slept."""
+        began = self.now_ns()
+        ready: list[tuple[int, int]] = self._epoll.poll(timeout, _MOST)
+        if len(ready) < _MOST:  # cut short, it says nothing about what it left out
+            self._looked = began
+        return ready
+
+    def _rest(self) -> tuple[int, list[tuple[int, int]]]:
+        """Use the time until the next event: idle work first, then sleep; near an exact time, neither."""
+        now = self.monotonic_ns()
+        wake = None
+        if self._due:
+            due, _, exact, _ = self._due[0]
+            wake = due - self._spin_ns if exact else due
+            if wake <= now:
+                return self._spin(due, now)
+        if self.idle is not None and self.idle(wake - now if wake is not None else clock.SECOND):
+            return self._looked, []
+        if wake is not None:
+            self._timer.set(wake)
+        low = self._looked
+        ready = self._look(None)
+        self.idle_ns += self.monotonic_ns() - now
+        return low, ready
+
+    def _spin(self, due: int, now: int) -> tuple[int, list[tuple[int, int]]]:
+        """Look again and again until something is ready or the time has come."""
+        began, low, ready = now, self._looked, list[tuple[int, int]]()
+        while now < due and not ready:
+            low = self._looked
+            ready = self._look(0)
+            now = self.monotonic_ns()
+        self.idle_ns += now - began
+        return low, ready
+
+    def _run_due(self) -> bool:
+        due, acted = self._due, False
+        while due and due[0][0] <= self.monotonic_ns():
+            heapq.heappop(due)[3]()
+            acted = True
+        return acted
+
+    def _serve(self, ready: list[tuple[int, int]], low: int) -> None:
+        rest = []
+        for fd, mask in ready:
+            handler = self._handlers.get(fd)
+            if handler is None:
+                continue
+            if handler.urgent:
+                self._let_pass()
+                handler.ready(mask, low)
+            else:
+                rest.append((handler, mask))
+        for handler, mask in rest:
+            self._let_pass()
+            handler.ready(mask, low)
+
+    def _let_pass(self) -> None:
+        """Before a read: what is due now goes first, and so does an exact time that would come while it is read."""
+        if not self._due:
+            return
+        due, _, exact, _ = self._due[0]
+        now = self.monotonic_ns()
+        if exact and now < due < now + _READ_NS:
+            while now < due:
+                now = self.monotonic_ns()
+        if due <= now:
+            self._run_due()

@@ -1,0 +1,1 @@
+"""Records to numbers: definitions, statistics, goodput, validity; pure functions on columns."""

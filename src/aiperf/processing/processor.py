@@ -1,0 +1,134 @@
+"""Turns spools into records while the load is still running; the target of a job."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiperf import clock
+from aiperf.metrics.columns import with_metrics
+from aiperf.plugin import plugins
+from aiperf.processing.assembly import Assembly, Follower
+from aiperf.processing.derive import Row, row
+from aiperf.processing.tables import table
+from aiperf.processing.task import ProcessTask
+from aiperf.processing.unsent import DIED, unsent
+from aiperf.seams import Answer, Channel, Endpoint, Said
+from aiperf.spool import Exchange
+from aiperf.store.parquet import RecordsWriter, read_plan
+
+FINISH = "finish"
+"""What the parent says when every generator has ended."""
+
+BATCH_ROWS = 4096
+POLL_S = 0.05
+
+
+def process_job(channel: Channel, task: ProcessTask) -> None:
+    """Follow the spools until the parent says `finish`, write the records, tell what was found; leave no file if the parent is gone."""
+    with RecordsWriter(task.records) as writer:
+        work = Processor(task, writer)
+        if not _follow(channel, work):
+            writer.discard()
+            return
+        work.finish()
+    channel.tell(work.report())
+
+
+def _follow(channel: Channel, work: "Processor") -> bool:
+    """Read until the parent says `finish`, and once more what is there then; false if the parent is gone."""
+    finish = False
+    while not channel.closed:
+        finish = FINISH in channel.told() or finish
+        complete, busy = finish, False
+        for _ in work.frames():
+            busy = True
+            finish = FINISH in channel.told() or finish
+            if channel.closed:
+                return False
+        if complete:
+            return True
+        if not busy:
+            clock.sleep(POLL_S)
+    return False
+
+
+@dataclass(slots=True)
+class Tally:
+    """What is told beside the records: a sample of each error class, and counts of good requests."""
+
+    samples: dict[str, str] = field(default_factory=dict)
+    think_tags: int = 0
+    usage_missing: int = 0
+
+    def note(self, made: Row, said: Said) -> None:
+        """Count one request."""
+        if made.error is not None:
+            self.samples.setdefault(made.error, made.reason or "")
+            return
+        self.think_tags += said.think_tags
+        self.usage_missing += said.output_tokens is None
+
+
+class Processor:
+    """One shard's work: frames in, row groups out. The file is the caller's to close."""
+
+    def __init__(self, task: ProcessTask, writer: RecordsWriter) -> None:
+        self._task, self._writer = task, writer
+        made = plugins.get_class("endpoint", task.endpoint.type)
+        self._endpoint: Endpoint = made(task.endpoint, model=task.model, exact=False)
+        self._spools = [Follower(path, generator) for generator, path in enumerate(task.spools)]
+        self._assembly = Assembly(task.shard, task.shards)
+        self._rows: list[Row] = []
+        self._tally = Tally()
+
+    def frames(self) -> Iterator[None]:
+        """Work through what has come; yields after each frame, so that the caller can stop."""
+        for spool in self._spools:
+            for frame in spool.frames():
+                for whole in self._assembly.complete(frame, spool.generator):
+                    self._add(whole.exchange, whole.due_ns, whole.generator)
+                yield
+
+    def finish(self) -> None:
+        """Account for what a generator that died has left: answers without an end, and plans without a request."""
+        for whole in self._assembly.left():
+            whole.exchange.error, whole.exchange.reason = "abandoned", DIED
+            self._add(whole.exchange, whole.due_ns, whole.generator)
+        if self._task.plan is not None:
+            known, anchors, task = self._assembly.known, self._assembly.anchors, self._task
+            for exchange, due_ns in unsent(read_plan(self._task.plan), known, anchors, shard=task.shard, shards=task.shards):
+                self._add(exchange, due_ns, None)
+        if self._rows or not self._writer.rows:
+            self._flush()
+
+    def report(self) -> dict[str, Any]:
+        """What the parent needs to know; figures of the spools are the same from every shard."""
+        return {
+            "done": True,
+            "records": self._writer.rows,
+            "damaged": [spool.damage for spool in self._spools if spool.damage is not None],
+            "torn_bytes": sum(spool.torn() for spool in self._spools),
+            "clock_step_ns": max((spool.clock_step_ns for spool in self._spools), default=0),
+            "samples": self._tally.samples,
+            "think_tags": self._tally.think_tags,
+            "usage_missing": self._tally.usage_missing,
+            "frames": sum(spool.frames_read for spool in self._spools),
+        }
+
+    def _add(self, exchange: Exchange, due_ns: int | None, generator: int | None) -> None:
+        said = self._said(exchange)
+        made = row(exchange, said, due_ns=due_ns, generator=generator)
+        self._tally.note(made, said)
+        self._rows.append(made)
+        if len(self._rows) >= BATCH_ROWS:
+            self._flush()
+
+    def _said(self, exchange: Exchange) -> Said:
+        if exchange.error is not None and not exchange.bodies:
+            return Said()
+        complete = exchange.error is None
+        return self._endpoint.answer(Answer(exchange.status, exchange.content_type, exchange.bodies, complete))
+
+    def _flush(self) -> None:
+        self._writer.append(with_metrics(table(self._rows, urls=self._task.urls, model=self._task.model)))
+        self._rows = []

@@ -1,0 +1,25 @@
+"""What a processor is asked to do."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from aiperf.config.endpoint import Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessTask:
+    """Turn the requests with `number % shards == shard` of these spools (one a generator, in order) into one Parquet file.
+
+    `plan` is plan.parquet where every arrival was planned before the start (else None): a planned request of which no
+    spool knows becomes a record of class `unsent`. `urls` are the servers' addresses by index, `model` the one asked for.
+    """
+
+    spools: tuple[Path, ...]
+    records: Path
+    endpoint: Endpoint
+    urls: tuple[str, ...]
+    model: str
+    plan: Path | None = None
+    shard: int = 0
+    shards: int = 1
+    template_tokens: int = 0

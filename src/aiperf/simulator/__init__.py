@@ -1,0 +1,1 @@
+"""A server whose timing is a model."""

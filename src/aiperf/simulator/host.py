@@ -1,0 +1,224 @@
+"""The server itself: connections in, routes, the model's tokens out. Loopback only."""
+
+import asyncio
+import errno
+import socket
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+from aiperf.clock import SECOND, monotonic_ns, offset_ns
+from aiperf.config.endpoint import Simulator
+from aiperf.errors import ConfigError, MeasureError
+from aiperf.simulator.alarm import Alarm
+from aiperf.simulator.chat import Plan, Refusal, plan_of
+from aiperf.simulator.connection import HAS_STAMPS, SO_TIMESTAMPNS, Connection, Request
+from aiperf.simulator.exchange import Exchange, speaker
+from aiperf.simulator.log import RequestLog
+from aiperf.simulator.model import Ask, FixedModel, Model
+from aiperf.simulator.script import http_answer, refused
+
+LOOPBACK = "127.0.0.1"
+CHAT = b"/v1/chat/completions"
+
+_BACKLOG = 65535
+_FLUSH_S = 0.5
+_FULL = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
+
+
+class SimulatorHost:
+    """Listens from its making until `close`. Raises MeasureError if the port cannot be had, ConfigError if the log cannot be written."""
+
+    def __init__(self, options: Simulator, loop: asyncio.AbstractEventLoop, model: Model | None = None) -> None:
+        self.loop = loop
+        self._options, self._model = options, FixedModel(options) if model is None else model
+        self._name = msgspec.json.encode(options.model)
+        self._listener = _listen(options.port)
+        self.port: int = self._listener.getsockname()[1]
+        self._log = self._open_log(options.log)
+        self._loaded_ns = monotonic_ns() + round(options.load_s * SECOND)
+        self._alarm = Alarm(loop, self._pump)
+        self._pumping = False
+        self._connections: set[Connection] = set()
+        self._requests = self._tokens = 0
+        self._pages: dict[bytes, Callable[[], bytes]] = {b"/v1/models": self._models, b"/health": _health, b"/metrics": self._metrics}
+        self._hear()
+        self._flusher = loop.call_later(_FLUSH_S, self._flush)
+
+    def close(self) -> None:
+        """Close every connection; what is under way is logged as it stands."""
+        self._flusher.cancel()
+        self._deafen()
+        self._listener.close()
+        for connection in tuple(self._connections):
+            connection.close()
+        self._alarm.close()
+        self._log.close()
+
+    def serve(self, connection: Connection, request: Request) -> None:
+        """Answer a page now; a chat when its tokens come out."""
+        if request.path == CHAT and request.method == b"POST":
+            self._chat(connection, request)
+            return
+        connection.send(self._page(request))
+        connection.done(keep_alive=request.keep_alive and request.method != b"HEAD")  # a HEAD's body would be taken for the next answer
+
+    def gone(self, connection: Connection) -> None:
+        """Forget it, and log what was under way as it stands."""
+        self._connections.discard(connection)
+        exchange: Exchange | None = connection.busy
+        if exchange is not None:
+            if exchange.ask is not None:
+                self._model.leave(exchange.ask)
+            self._over(exchange, False)
+        if self._deaf and self._listener.fileno() >= 0:
+            self._hear()
+
+    def _open_log(self, path: str | None) -> RequestLog:
+        """Only once the port is ours: the log may be that of the server which has it."""
+        try:
+            return RequestLog(path)
+        except ConfigError:
+            self._listener.close()
+            raise
+
+    def _chat(self, connection: Connection, request: Request) -> None:
+        self._requests += 1
+        plan = self._plan(request)
+        if isinstance(plan, Refusal):
+            self._log.add(_row(request, status=plan.status))
+            connection.send(refused(plan))
+            connection.done(keep_alive=request.keep_alive)
+            return
+        exchange = Exchange(connection, request, plan, self._over, self._requests, self._options.model)
+        connection.busy = exchange
+        emit = speaker(exchange, self._name)
+        if connection.busy is not exchange:  # the client went away while the head was sent
+            return
+        arrived_ns = request.arrived_ns - offset_ns()
+        exchange.ask = Ask(request.number, plan.prompt_tokens, plan.brought_forth, arrived_ns, plan.streamed)
+        self._model.arrive(exchange.ask, emit)
+        self._pump()
+
+    def _plan(self, request: Request) -> Plan | Refusal:
+        if self._loading():
+            return _LOADING
+        plan = plan_of(request.body, request.number, self._options)
+        if isinstance(plan, Plan) and plan.streamed and request.version == "1.0":
+            return Refusal(400, "a stream needs HTTP/1.1")
+        return plan
+
+    def _pump(self) -> None:
+        if self._pumping:  # an answer that ended has let the next request of its connection in; the outer call goes on with it
+            return
+        self._pumping = True
+        due_ns = self._model.advance(monotonic_ns())
+        self._pumping = False
+        self._alarm.set(due_ns)
+
+    def _over(self, exchange: Exchange, complete: bool) -> None:
+        exchange.connection.busy = None
+        self._tokens += exchange.tokens
+        self._log.add(_row(exchange.request, exchange=exchange, status=exchange.status, complete=complete))
+
+    def _page(self, request: Request) -> bytes:
+        page = self._pages.get(request.path)
+        if self._loading() and request.path != b"/metrics":
+            return refused(_LOADING)
+        if page is None and request.path != CHAT:
+            return refused(Refusal(404, f"there is nothing at {request.path.decode('ascii', 'replace')}", "NotFoundError"))
+        if page is None or request.method != b"GET":
+            allowed = "POST" if request.path == CHAT else "GET"
+            return refused(Refusal(405, f"only {allowed} is allowed here", "MethodNotAllowedError"))
+        return page()
+
+    def _loading(self) -> bool:
+        return monotonic_ns() < self._loaded_ns
+
+    def _models(self) -> bytes:
+        model = {"id": self._options.model, "object": "model", "created": 0, "owned_by": "aiperf"}
+        return http_answer(200, msgspec.json.encode({"object": "list", "data": [model]}))
+
+    def _metrics(self) -> bytes:
+        running: list[Exchange] = [connection.busy for connection in self._connections if connection.busy is not None]
+        tokens = self._tokens + sum(exchange.tokens for exchange in running)
+        text = _METRICS % (self._requests, len(running), tokens)
+        return http_answer(200, text.encode(), b"text/plain; version=0.0.4; charset=utf-8")
+
+    def _flush(self) -> None:
+        self._log.flush()
+        self._flusher = self.loop.call_later(_FLUSH_S, self._flush)
+
+    def _hear(self) -> None:
+        self._deaf = False
+        self.loop.add_reader(self._listener.fileno(), self._accept)
+
+    def _deafen(self) -> None:
+        self._deaf = True
+        self.loop.remove_reader(self._listener.fileno())
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                sock, _ = self._listener.accept()
+            except (BlockingIOError, ConnectionAbortedError):
+                return
+            except OSError as exc:
+                if exc.errno not in _FULL:
+                    raise
+                self._deafen()  # until a connection is closed: what waits would wake the loop for nothing
+                return
+            self._connections.add(Connection(sock, self))
+
+
+_LOADING = Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "the model is still loading", "ServiceUnavailableError")
+_METRICS = """\
+# HELP simulator_requests_total Chat requests that have arrived.
+# TYPE simulator_requests_total counter
+simulator_requests_total %d
+# HELP simulator_requests_running Chat requests that are being answered.
+# TYPE simulator_requests_running gauge
+simulator_requests_running %d
+# HELP simulator_generation_tokens_total Tokens sent.
+# TYPE simulator_generation_tokens_total counter
+simulator_generation_tokens_total %d
+"""
+
+
+def _health() -> bytes:
+    return http_answer(200, b"{}")
+
+
+def _row(request: Request, *, status: int | None, exchange: Exchange | None = None, complete: bool = False) -> dict[str, Any]:
+    """A line of the log; without an exchange of a request that was refused."""
+    plan = None if exchange is None else exchange.plan
+    return {
+        "request": request.number,
+        "arrived_ns": request.arrived_ns,
+        "first_ns": None if exchange is None else exchange.first_ns,
+        "last_ns": None if exchange is None else exchange.last_ns,
+        "tokens": 0 if exchange is None else exchange.tokens,
+        "prompt_tokens": None if plan is None else plan.prompt_tokens,
+        "fault": None if plan is None else plan.fault,
+        "status": status,
+        "complete": complete,
+    }
+
+
+def _listen(port: int) -> socket.socket:
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # inherited by what is accepted, as is the next
+        if HAS_STAMPS:  # set from the start because the kernel turns stamping on some milliseconds late
+            sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
+        sock.bind((LOOPBACK, port))
+        sock.listen(_BACKLOG)
+    except OSError as exc:
+        sock.close()
+        why = "is in use; choose another, or 0 for a free one" if exc.errno == errno.EADDRINUSE else f"cannot be used: {exc.strerror}"
+        raise MeasureError(f"the simulator's port {LOOPBACK}:{port} {why}") from exc
+    sock.setblocking(False)
+    return sock

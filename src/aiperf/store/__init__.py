@@ -1,0 +1,1 @@
+"""The only place where results are written and read."""

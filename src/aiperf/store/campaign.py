@@ -1,0 +1,84 @@
+"""A campaign's folder: made exclusively, written whole or not at all, never overwritten."""
+
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aiperf import clock
+from aiperf.errors import ConfigError, MeasureError
+from aiperf.finite import scrub_non_finite
+
+_TRIAL = "trials/0001"
+
+
+def run_name() -> str:
+    """Six random hex digits: what tells this run from all others."""
+    return secrets.token_hex(3)
+
+
+@dataclass(frozen=True, slots=True)
+class Campaign:
+    """The folder of one run, `outputs/<name>/<UTC time>-<6 hex>/`, and the places in it."""
+
+    folder: Path
+
+    @property
+    def trial(self) -> Path:
+        """The folder of the trial."""
+        return self.folder / _TRIAL
+
+    @property
+    def spool(self) -> Path:
+        """The raw stamps and bytes."""
+        return self.trial / "spool"
+
+    @property
+    def records(self) -> Path:
+        """A row a request."""
+        return self.trial / "records"
+
+    @property
+    def plan(self) -> Path:
+        """What was planned."""
+        return self.trial / "plan.parquet"
+
+    def write(self, name: str, content: str | bytes) -> None:
+        """Write a file whole: to another name first. Raises MeasureError where the disk refuses."""
+        path = self.folder / name
+        unfinished = path.with_name(path.name + ".part")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            unfinished.write_bytes(content.encode() if isinstance(content, str) else content)
+            unfinished.replace(path)
+        except OSError as exc:
+            raise MeasureError(f"{path}: cannot be written ({exc.strerror})") from exc
+
+    def write_json(self, name: str, content: Mapping[str, Any]) -> None:
+        """Write numbers and words; what is no number becomes null."""
+        self.write(name, json.dumps(scrub_non_finite(content), indent=2, ensure_ascii=False, default=str) + "\n")
+
+    def drop_spool(self) -> None:
+        """Remove the raw bytes, whole."""
+        for path in self.spool.glob("*"):
+            path.unlink()
+        self.spool.rmdir()
+
+    def drop_records(self) -> None:
+        """Remove the records, whole."""
+        for path in self.records.glob("*"):
+            path.unlink()
+        if self.records.exists():
+            self.records.rmdir()
+
+
+def create(output: str, name: str, run: str) -> Campaign:
+    """Make the folder. Raises ConfigError where it cannot be made."""
+    folder = Path(output).expanduser() / name / f"{clock.utc():%Y%m%dT%H%M%SZ}-{run}"
+    try:
+        (folder / _TRIAL / "spool").mkdir(parents=True, exist_ok=False)
+    except OSError as exc:
+        raise ConfigError(f"output.dir: {folder} cannot be made ({exc.strerror}); give a folder that can be written") from exc
+    return Campaign(folder)

@@ -1,0 +1,97 @@
+"""Records and plans as Parquet: written to another name and renamed when whole, so that a file that exists is complete."""
+
+from pathlib import Path
+from types import TracebackType
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from aiperf.errors import MeasureError
+
+_COMPRESSION = "zstd"
+_UNFINISHED = ".part"
+
+PLAN_SCHEMA = pa.schema(
+    [
+        ("request", pa.int64()), ("phase", pa.dictionary(pa.int32(), pa.string())), ("due_ns", pa.int64()),
+        ("conversation", pa.int64()), ("turn", pa.int32()), ("input_tokens", pa.int32()), ("output_tokens", pa.int32()),
+        ("seed", pa.int64()),
+    ]
+)  # fmt: skip
+"""What was planned, a row a request: `due_ns` from the run's start (null in closed loop), `output_tokens` 0 or null for none asked."""
+
+
+class RecordsWriter:
+    """One Parquet file, a row group a table; it has its name only once `close` has been called. As a context, an error discards it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.rows = path, 0
+        self._unfinished = path.with_name(path.name + _UNFINISHED)
+        self._writer: pq.ParquetWriter | None = None
+
+    def append(self, table: pa.Table) -> None:
+        """Write a row group; the first table's schema is the file's."""
+        if self._writer is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._writer = pq.ParquetWriter(self._unfinished, table.schema, compression=_COMPRESSION)
+        self._writer.write_table(table)
+        self.rows += table.num_rows
+
+    def close(self) -> None:
+        """Finish the file and give it its name; without a table there is no file."""
+        if self._writer is None:
+            return
+        self._writer.close()
+        self._writer = None
+        self._unfinished.replace(self.path)
+
+    def discard(self) -> None:
+        """Leave nothing behind."""
+        if self._writer is None:
+            return
+        self._writer.close()
+        self._writer = None
+        self._unfinished.unlink(missing_ok=True)
+
+    def __enter__(self) -> "RecordsWriter":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.discard()
+
+
+def read_records(folder: Path) -> pa.Table:
+    """All records of a trial in the order of their numbers. Raises MeasureError if there are none to read."""
+    paths = sorted(folder.glob("*.parquet"))
+    if not paths:
+        raise MeasureError(f"{folder}: no records here (*.parquet)")
+    try:
+        return pa.concat_tables([_read(path) for path in paths]).combine_chunks().sort_by("request")
+    except (pa.ArrowException, OSError) as exc:
+        raise MeasureError(f"{folder}: the records cannot be read: {exc}") from exc
+
+
+def write_plan(path: Path, plan: pa.Table) -> None:
+    """Write the plan (columns of PLAN_SCHEMA, in any order); it is never rewritten, so FileExistsError if it is there."""
+    if path.exists():
+        raise FileExistsError(f"{path} is there already, and a plan is never rewritten")
+    with RecordsWriter(path) as file:
+        file.append(plan.select(PLAN_SCHEMA.names).cast(PLAN_SCHEMA))
+
+
+def read_plan(path: Path) -> pa.Table:
+    """The plan as it was written. Raises MeasureError if it cannot be read."""
+    try:
+        return _read(path).select(PLAN_SCHEMA.names)
+    except (pa.ArrowException, OSError, KeyError) as exc:
+        raise MeasureError(f"{path}: the plan cannot be read: {exc}") from exc
+
+
+def _read(path: Path) -> pa.Table:
+    """A file by row groups, since Arrow reads a list of dictionary values only so."""
+    with pq.ParquetFile(path) as file:
+        groups = [file.read_row_group(i) for i in range(file.num_row_groups)]
+        return pa.concat_tables(groups) if groups else file.schema_arrow.empty_table()

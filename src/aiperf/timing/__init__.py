@@ -1,0 +1,1 @@
+"""When requests are due: arrivals and strategies; pure and seeded."""

@@ -1,0 +1,1 @@
+"""How bytes travel and when they arrived."""

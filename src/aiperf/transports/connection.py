@@ -1,0 +1,389 @@
+"""One connection: connects, writes a request, reads its answer with the kernel's stamps, and is used again.
+
+Until a request's first token has come its reads peek, find the end of the first event, and read only to there: the
+stamp of such a read is exact if nothing waits behind it, if the byte behind it has a later stamp, or if only one
+segment came. What is known goes into the exchange's marks, beside the earliest time at which the read could have come.
+"""
+
+import errno
+import os
+import re
+import select
+import socket
+import ssl
+from collections.abc import Callable
+
+import httptools
+
+from aiperf import clock, spool
+from aiperf.seams import Flights, Sockets
+from aiperf.spool import PART_BYTES, PART_READS, Exchange
+from aiperf.transports import stamps
+from aiperf.transports.origin import Origin
+from aiperf.transports.response import Response
+from aiperf.transports.tls import Cipher, record_end
+
+SIZE = 65536
+_CONNECTING, _SHAKING, _BUSY, _IDLE, _CLOSED = range(5)
+_IN_PROGRESS = (errno.EINPROGRESS, errno.EWOULDBLOCK)
+
+
+class Home:
+    """What the connections of a transport share: the loop, the load that is told, and the rules."""
+
+    __slots__ = ("flights", "hint", "most_bytes", "now", "reopened", "sockets")
+
+    flights: Flights
+
+    def __init__(self, sockets: Sockets, hint: re.Pattern[bytes] | None, most_bytes: int) -> None:
+        self.sockets, self.hint, self.most_bytes = sockets, hint, most_bytes
+        self.now = clock.now_ns
+        self.reopened = 0
+
+
+class Connection:
+    """A socket and what is happening on it. Told of readiness by the loop, it tells its home when a request is over."""
+
+    __slots__ = (
+        "_before", "_cipher", "_cut_size", "_home", "_out", "_over_to", "_request", "_response", "_segments", "_size", "_sock",
+        "_state", "_written", "exchange", "heard", "origin", "urgent",
+    )  # fmt: skip
+
+    def __init__(self, home: Home, origin: Origin, over_to: "OnOver") -> None:
+        self._home, self.origin, self._over_to = home, origin, over_to
+        self._response = Response()
+        self._cipher: Cipher | None = None
+        self._out: bytes | memoryview = b""
+        self._segments = self._size = self._cut_size = self._written = self._before = self.heard = 0
+        self.urgent = False
+        self._state = _CLOSED
+        self.exchange: Exchange | None = None
+        self._request: tuple[bytes, bytes] = (b"", b"")
+
+    @property
+    def connecting(self) -> bool:
+        """Whether the connection does not stand yet."""
+        return self._state in (_CONNECTING, _SHAKING)
+
+    @property
+    def idle(self) -> bool:
+        """Whether it may carry another request."""
+        return self._state == _IDLE
+
+    def begin(self, exchange: Exchange, head: bytes, body: bytes) -> None:
+        """Send a request on this connection, which is new or idle."""
+        self.exchange, self._request = exchange, (head, body)
+        self._size = self._cut_size = 0
+        self.urgent = self._home.hint is not None
+        exchange.started = self.heard = self._home.now()
+        exchange.reused = self._state == _IDLE
+        if exchange.reused:
+            self._response.begin()
+            self._write(head, body)
+        else:
+            self._open()
+
+    def ready(self, mask: int, low_ns: int) -> None:
+        """The loop's word that something can be read or written."""
+        if self._state == _BUSY:
+            if mask & select.EPOLLOUT and self._out:
+                self._flush()
+            if mask & ~select.EPOLLOUT and self._state == _BUSY:
+                if self.urgent:
+                    self._read_first(low_ns)
+                else:
+                    self._read()
+        elif self._state == _IDLE:
+            self._idle_read()
+        elif self._state == _CONNECTING:
+            self._connected()
+        elif self._state == _SHAKING:
+            self._shake_read()
+
+    def fail(self, error: str, reason: str) -> None:
+        """End the request with this class; the connection is closed."""
+        exchange = self.exchange
+        self.close()
+        if exchange is not None:
+            exchange.error, exchange.reason = error, reason
+            exchange.end = self.heard if error in ("reset", "truncated") else self._home.now()
+            self._over(exchange)
+
+    def close(self) -> None:
+        """Close the socket; says nothing to anyone."""
+        if self._state != _CLOSED:
+            self._state = _CLOSED
+            self._home.sockets.forget(self._sock.fileno())
+            self._sock.close()
+            self._response.release()
+
+    # -- connecting
+
+    def _open(self) -> None:
+        origin = self.origin
+        try:
+            self._sock = socket.socket(origin.family, socket.SOCK_STREAM)
+        except OSError as exc:
+            self.fail("client", f"no socket: {exc.strerror}; raise the limit on open files (ulimit -n)")
+            return
+        self._sock.setblocking(False)
+        self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        stamps.switch_on(self._sock)
+        self._state = _CONNECTING
+        self._home.sockets.watch(self._sock.fileno(), self)
+        code = self._sock.connect_ex(origin.address)
+        if code in _IN_PROGRESS:
+            self._home.sockets.want_write(self._sock.fileno(), True)
+        else:
+            self._connected(code)
+
+    def _connected(self, code: int | None = None) -> None:
+        code = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if code is None else code
+        if code:
+            self.fail("connect", f"{self.origin.url}: {os.strerror(code)}")
+            return
+        self._home.sockets.want_write(self._sock.fileno(), False)
+        assert self.exchange is not None  # noqa: S101 - a connection is opened for a request
+        self.exchange.connect = self._home.now()
+        if self.origin.trust is None:
+            self._write(*self._request)
+            return
+        self._state = _SHAKING
+        self._cipher = Cipher(self.origin.trust, self.origin.host)
+        self._shake(b"")
+
+    def _shake_read(self) -> None:
+        try:
+            data = self._sock.recv(SIZE)
+        except BlockingIOError:
+            return
+        except OSError as exc:
+            self.fail("tls", f"{self.origin.url}: {exc.strerror} during the handshake")
+            return
+        if data:
+            self._shake(data)
+        else:
+            self.fail("tls", f"{self.origin.url}: closed during the handshake")
+
+    def _shake(self, data: bytes) -> None:
+        cipher, exchange = self._cipher, self.exchange
+        assert cipher is not None  # noqa: S101 - made when the connection stood
+        assert exchange is not None  # noqa: S101 - only a request brings us here
+        try:
+            self._sock.send(cipher.shake(data))  # handshake messages are far smaller than the send buffer
+        except ssl.SSLError as exc:
+            self.fail("tls", f"{self.origin.url}: {exc.reason or exc}: {getattr(exc, 'verify_message', '') or exc.strerror}")
+            return
+        except OSError as exc:
+            self.fail("tls", f"{self.origin.url}: {exc.strerror} during the handshake")
+            return
+        if cipher.done:
+            exchange.tls = self._home.now()
+            self._write(*self._request)
+
+    # -- writing
+
+    def _write(self, head: bytes, body: bytes) -> None:
+        exchange = self.exchange
+        assert exchange is not None  # noqa: S101 - only a request brings us here
+        self._state = _BUSY
+        cipher = self._cipher
+        if self.urgent:
+            self._segments = stamps.segments_in(self._sock)
+        buffers = (head, body) if cipher is None else (cipher.seal(head + body),)
+        self._before = self._written
+        exchange.sent = self._home.now()
+        try:
+            gone = self._sock.sendmsg(buffers)
+        except BlockingIOError:
+            gone = 0
+        except OSError as exc:
+            self._lost(f"{exc.strerror} while sending", shut=exc.errno == errno.EPIPE)
+            return
+        self._written += gone
+        if gone == sum(map(len, buffers)):
+            exchange.body_sent = self._home.now()
+            return
+        self._out = memoryview(b"".join(buffers))[gone:]
+        self._home.sockets.want_write(self._sock.fileno(), True)
+
+    def _flush(self) -> None:
+        try:
+            gone = self._sock.send(self._out)
+        except BlockingIOError:
+            return
+        except OSError as exc:
+            self._lost(f"{exc.strerror} while sending", shut=exc.errno == errno.EPIPE)
+            return
+        self._written += gone
+        self._out = self._out[gone:]
+        if not self._out and self.exchange is not None:
+            self._home.sockets.want_write(self._sock.fileno(), False)
+            self.exchange.body_sent = self._home.now()
+
+    # -- reading
+
+    def _read(self) -> None:
+        """All that waits."""
+        try:
+            data, ancillary, _, _ = self._sock.recvmsg(SIZE, stamps.ROOM)
+        except BlockingIOError:
+            return
+        except OSError as exc:
+            self._lost(exc.strerror, shut=exc.errno == errno.EPIPE)
+            return
+        stamp = stamps.stamp(ancillary)
+        if stamp is None:
+            self._take(data, self._home.now(), spool.USER, 0)
+        else:
+            self._take(data, stamp)
+
+    def _read_first(self, low: int) -> None:
+        """Event by event, until the one with the first token or until nothing waits."""
+        while self.urgent and self._state == _BUSY:
+            try:
+                data, stamp = self._peek(SIZE)
+                end = record_end(data) if self._cipher is not None else self._response.unit_end(data)
+                if end == len(data):
+                    self._take(self._sock.recv(max(end, 1)), stamp or self._home.now(), spool.DRAINED if stamp else spool.USER, low)
+                    return
+                if stamp and stamps.segments_in(self._sock) == self._segments + 1:
+                    self._take(self._sock.recv(len(data)), stamp, spool.TOGETHER, low)
+                    return
+                behind = self._peek(end + 1)[1]  # before the read: a merge meanwhile may cost the proof, not fake it
+                data, ancillary, _, _ = self._sock.recvmsg(end, stamps.ROOM)
+            except BlockingIOError:
+                return
+            except OSError as exc:
+                self._lost(exc.strerror, shut=exc.errno == errno.EPIPE)
+                return
+            stamp = stamps.stamp(ancillary)
+            if stamp is None or behind is None:
+                self._take(data, self._home.now(), spool.USER, low)
+            else:
+                self._take(data, stamp, spool.APART if stamp < behind else spool.MERGED, low)
+
+    def _peek(self, size: int) -> tuple[bytes, int | None]:
+        data, ancillary, _, _ = self._sock.recvmsg(size, stamps.ROOM, socket.MSG_PEEK)
+        return data, stamps.stamp(ancillary)
+
+    def _take(self, data: bytes, stamp: int, kind: int = spool.WHOLE, low: int = 0) -> None:
+        """Parse a read, keep its body bytes and what is known of their arrival."""
+        exchange, response = self.exchange, self._response
+        assert exchange is not None  # noqa: S101 - only a busy connection reads
+        if kind in (spool.DRAINED, spool.TOGETHER):
+            self._segments += 1
+        if data:
+            self.heard = stamp
+            if exchange.first_byte is None:
+                exchange.first_byte = stamp
+        try:
+            plain = data if self._cipher is None else self._cipher.open(data)
+            piece = response.feed(plain)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as exc:
+            self.fail("malformed", f"no HTTP: {exc}")
+            return
+        except ssl.SSLError as exc:
+            self.fail("tls", exc.reason or str(exc))
+            return
+        if piece:
+            self._keep(exchange, piece, stamp, kind=kind, low=low)
+        if response.complete or not data or self._cipher is not None or self._size > self._home.most_bytes:
+            self._settle(exchange, closed=not data or (self._cipher is not None and self._cipher.shut))
+
+    def _settle(self, exchange: Exchange, *, closed: bool) -> None:
+        """See whether the answer is over, and how."""
+        if self._response.complete:
+            self._done(exchange, reusable=self._response.keep_alive and not closed)
+        elif closed and self._response.ended_by_close():
+            self._done(exchange, reusable=False)
+        elif closed:
+            self._lost("closed", shut=True)
+        elif self._size > self._home.most_bytes:
+            self.fail("too_large", f"more than {self._home.most_bytes} bytes")
+
+    def _keep(self, exchange: Exchange, piece: bytes, stamp: int, *, kind: int, low: int) -> None:
+        if kind:
+            exchange.marks += (len(exchange.stamps), kind, low)
+        if exchange.first_body is None:
+            exchange.first_body = stamp
+        exchange.stamps.append(stamp)
+        exchange.bodies.append(piece)
+        self._size += len(piece)
+        if self.urgent and self._home.hint is not None and self._home.hint.search(piece):
+            self.urgent = False
+        if len(exchange.stamps) >= PART_READS or self._size - self._cut_size >= PART_BYTES:
+            self.cut()
+
+    def cut(self) -> None:
+        """Hand what has come so far to the spool."""
+        exchange = self.exchange
+        if exchange is not None and exchange.stamps:
+            self._cut_size = self._size
+            self._head(exchange)
+            self._home.flights.part(exchange)
+
+    # -- ending
+
+    def _head(self, exchange: Exchange) -> None:
+        exchange.status, exchange.content_type = self._response.status, self._response.content_type
+
+    def _done(self, exchange: Exchange, *, reusable: bool) -> None:
+        exchange.end = self.heard
+        if reusable and not self._out:
+            self._state = _IDLE
+        else:
+            self.close()
+        self._over(exchange)
+
+    def _over(self, exchange: Exchange) -> None:
+        self._head(exchange)
+        self.exchange, self.urgent, self._out, self._request = None, False, b"", (b"", b"")
+        self._over_to(self, exchange)
+
+    def _lost(self, why: str | None, *, shut: bool) -> None:
+        """The connection is gone in the middle of a request. Where none of it was taken in, it goes out on a new one, once.
+
+        `shut`: the other side has closed in the proper way, so that its last word says what of ours had reached it. A bare
+        reset does not say, so the request may have been taken in and must not be sent again.
+        """
+        exchange = self.exchange
+        assert exchange is not None  # noqa: S101 - only a request brings us here
+        if shut and exchange.reused and exchange.first_byte is None and self._none_taken():
+            self.close()
+            self.exchange = None
+            self._again(exchange)
+            return
+        if exchange.first_byte is None:
+            self.fail("reset", f"{why or 'reset'} before the first byte")
+        elif shut:
+            self.fail("truncated", "closed in the middle of the answer")
+        else:
+            self.fail("reset", f"{why or 'reset'} in the middle of the answer")
+
+    def _again(self, exchange: Exchange) -> None:
+        self._home.reopened += 1
+        started, exchange.sent, exchange.body_sent = exchange.started, None, None
+        Connection(self._home, self.origin, self._over_to).begin(exchange, *self._request)
+        exchange.started = started
+
+    def _none_taken(self) -> bool:
+        """Whether the other side has acknowledged nothing of this request: it had closed before the first byte came."""
+        acked = stamps.bytes_acked(self._sock)
+        return acked is not None and acked <= self._before + 1
+
+    def _idle_read(self) -> None:
+        """Something on an idle connection: the other side has closed it, or speaks out of turn."""
+        try:
+            data = self._sock.recv(SIZE)
+            if data and self._cipher is not None and not self._cipher.open(data) and not self._cipher.shut:
+                return  # a session ticket
+        except BlockingIOError:
+            return
+        except OSError:
+            pass
+        self.close()
+
+
+OnOver = Callable[[Connection, Exchange], None]
+"""Told that a request is over on a connection, which may be idle now."""

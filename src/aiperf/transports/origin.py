@@ -1,0 +1,65 @@
+"""The servers that requests go to: addresses, and the head that all requests to one have in common."""
+
+import socket
+import ssl
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from aiperf.config.endpoint import Endpoint as Options
+from aiperf.errors import MeasureError
+from aiperf.transports import tls
+
+_VERSION = "/v1"
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """A server: where it is, the head of every request up to its number, and, for https, what to trust."""
+
+    url: str
+    host: str
+    address: tuple[str, int]
+    family: socket.AddressFamily
+    head: bytes
+    trust: ssl.SSLContext | None = None
+
+
+def request_headers(options: Options) -> dict[str, str]:
+    """The headers of every request, the experiment's own last."""
+    headers = {"Content-Type": "application/json", "Accept": "text/event-stream" if options.streaming else "application/json"}
+    if options.api_key is not None:
+        headers["Authorization"] = f"Bearer {options.api_key}"
+    return {**headers, **options.headers}
+
+
+def origins(options: Options, urls: Sequence[str], *, path: str, run: str) -> list[Origin]:
+    """The servers behind these addresses. `run` stands before the number in `X-Request-ID`."""
+    headers = request_headers(options)
+    return [_origin(full(url, path), headers=headers, run=run, ca_path=options.ca_path) for url in urls]
+
+
+def full(url: str, path: str) -> str:
+    """Base address and path as one; `/v1` at the end of the one and the start of the other stands once."""
+    return url.removesuffix(_VERSION) + path if path.startswith(f"{_VERSION}/") else url + path
+
+
+def _origin(url: str, *, headers: Mapping[str, str], run: str, ca_path: str | None) -> Origin:
+    parts = urlsplit(url)
+    host, secure = parts.hostname or "", parts.scheme == "https"
+    port = parts.port or (443 if secure else 80)
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except OSError as exc:
+        raise MeasureError(f"{url}: the host {host!r} has no address ({exc})") from exc
+    try:
+        trust = tls.context(ca_path) if secure else None
+    except OSError as exc:
+        raise MeasureError(f"endpoint.ca_path: {ca_path} holds no certificates ({exc})") from exc
+    lines = [
+        f"POST {parts.path}{f'?{parts.query}' if parts.query else ''} HTTP/1.1",
+        f"Host: {parts.netloc.rpartition('@')[2]}",
+        *(f"{k}: {v}" for k, v in headers.items()),
+    ]
+    head = "\r\n".join([*lines, f"X-Request-ID: {run}-"]).encode("latin-1")
+    return Origin(url, host, (str(address[0]), int(address[1])), family, head, trust)

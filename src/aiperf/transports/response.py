@@ -1,0 +1,76 @@
+"""One connection's HTTP/1.1 answers: bytes in, body pieces and the end of the message out."""
+
+import re
+
+import httptools
+
+_EVENT_END = re.compile(rb"\n\r?\n|\r\r")
+
+
+class Response:
+    """Parses the answers of a connection, one after the other. Bodies may be chunked, length-delimited or close-delimited."""
+
+    __slots__ = ("_framed", "_parser", "_piece", "complete", "content_type", "headed", "keep_alive", "status")
+
+    def __init__(self) -> None:
+        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
+        self.begin()
+
+    def begin(self) -> None:
+        """Await the next answer."""
+        self._piece: bytes | None = None
+        self.headed = self.complete = self.keep_alive = self._framed = False
+        self.status: int | None = None
+        self.content_type: str | None = None
+
+    def release(self) -> None:
+        """Let go of the parser, which holds on to this object: the load runs without a garbage collector."""
+        self._parser = None
+
+    def feed(self, data: bytes) -> bytes | None:
+        """The body bytes in what was read, framing removed. Raises httptools.HttpParserError for what is no HTTP."""
+        self._piece = None
+        if data and self._parser is not None:
+            self._parser.feed_data(data)
+        return self._piece
+
+    def ended_by_close(self) -> bool:
+        """Whether the end of the connection is a proper end of the message."""
+        return self.headed and not self._framed
+
+    def unit_end(self, data: bytes) -> int:
+        """Where the first event in waiting bytes ends, its chunk's line end included; all of them, if none does."""
+        start = 0
+        if not self.headed:
+            start = data.find(b"\r\n\r\n") + 4
+            if start in (3, len(data)):
+                return len(data)
+        match = _EVENT_END.search(data, start)
+        if match is None:
+            return len(data)
+        end = match.end()
+        return end + 2 if data[end : end + 2] == b"\r\n" else end
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """For the parser."""
+        lower = name.lower()
+        if lower == b"content-type":
+            self.content_type = value.decode("latin-1")
+        elif lower in (b"content-length", b"transfer-encoding"):
+            self._framed = True
+
+    def on_headers_complete(self) -> None:
+        """For the parser."""
+        if self._parser is not None:
+            self.status = self._parser.get_status_code()
+            self.headed = self.status >= 200
+
+    def on_body(self, data: bytes) -> None:
+        """For the parser."""
+        self._piece = data if self._piece is None else self._piece + data
+
+    def on_message_complete(self) -> None:
+        """For the parser."""
+        if self.headed and self._parser is not None:
+            self.keep_alive = bool(self._parser.should_keep_alive())
+            self.complete = True

@@ -1,0 +1,114 @@
+"""Requests on plain sockets: a pool of kept-alive connections without a limit, and a deadline for every wait."""
+
+import re
+from collections.abc import Sequence
+from itertools import islice
+
+from aiperf import clock
+from aiperf.config.endpoint import Endpoint as Options
+from aiperf.config.endpoint import Timeouts
+from aiperf.seams import Flights, Sockets
+from aiperf.spool import PART_NS, Exchange
+from aiperf.transports import stamps
+from aiperf.transports.connection import Connection, Home
+from aiperf.transports.origin import Origin
+
+_SWEEP_AT_MOST = 256
+
+
+class WireTransport:
+    """Requests over sockets of our own, watched by the loop and stamped by the kernel.
+
+    `hint` finds a streamed event with a token; None where answers are not streamed, and whole reads will do.
+    """
+
+    def __init__(self, options: Options, origins: Sequence[Origin], *, hint: bytes | None, sockets: Sockets) -> None:
+        self._timeouts, self._keep = options.timeout_s, options.connection == "pooled"
+        self._home = Home(sockets, re.compile(hint) if hint is not None else None, options.max_answer_bytes)
+        self._origins = tuple(origins)
+        self._idle: list[list[Connection]] = [[] for _ in origins]
+        self._busy: dict[int, Connection] = {}
+        self._swept = 0
+        self._keeper = stamps.keeper()
+
+    def tell(self, flights: Flights) -> None:
+        """Say from now on what lands to this load."""
+        self._home.flights = flights
+
+    @property
+    def reopened(self) -> int:
+        """Requests that went out on a new connection since the server had closed the pooled one before it took them in."""
+        return self._home.reopened
+
+    def send(self, exchange: Exchange, number: bytes, body: bytes) -> None:
+        """Begin on a request; whatever happens to it is told to `Flights`."""
+        made = self._origins[exchange.url]
+        head = b"%b%b\r\nContent-Length: %d\r\n\r\n" % (made.head, number, len(body))
+        connection = self._take(exchange.url) or Connection(self._home, made, self._over)
+        self._busy[id(exchange)] = connection
+        connection.begin(exchange, head, body)
+
+    def sweep(self) -> None:
+        """Look at the deadlines of up to 256 requests, going round; and cut parts that wait too long."""
+        now = self._home.now()
+        busy = self._busy
+        if self._swept >= len(busy):
+            self._swept = 0
+        seen = list(islice(busy.values(), self._swept, self._swept + _SWEEP_AT_MOST))
+        self._swept += len(seen)
+        for connection in seen:
+            self._look_at(connection, now)
+
+    def abandon(self, error: str, reason: str) -> None:
+        """End whatever is in flight with this class and reason."""
+        for connection in list(self._busy.values()):
+            connection.fail(error, reason)
+
+    def close(self) -> None:
+        """Close every connection."""
+        for connection in (*self._busy.values(), *(c for pool in self._idle for c in pool)):
+            connection.close()
+        self._keeper.close()
+
+    def _take(self, url: int) -> Connection | None:
+        pool = self._idle[url]
+        while pool:
+            connection = pool.pop()
+            if connection.idle:
+                return connection
+        return None
+
+    def _over(self, connection: Connection, exchange: Exchange) -> None:
+        del self._busy[id(exchange)]
+        if connection.idle:
+            if self._keep:
+                self._idle[exchange.url].append(connection)
+            else:
+                connection.close()
+        self._home.flights.landed(exchange)
+
+    def _look_at(self, connection: Connection, now: int) -> None:
+        exchange = connection.exchange
+        if exchange is None:
+            return
+        late = overdue(exchange, self._timeouts, now=now, heard=connection.heard, connecting=connection.connecting)
+        if late is not None:
+            connection.fail(*late)
+        elif exchange.stamps and now - exchange.stamps[0] > PART_NS:
+            connection.cut()
+
+
+def overdue(exchange: Exchange, limits: Timeouts, *, now: int, heard: int, connecting: bool) -> tuple[str, str] | None:
+    """Class and reason of the deadline that a request has missed, if it has; all times in nanoseconds."""
+    started = exchange.started if exchange.started is not None else now
+    if connecting and now - started > limits.connect * clock.SECOND:
+        return "timeout_connect", f"no connection within {limits.connect:g} s"
+    if now - started > limits.total * clock.SECOND:
+        return "timeout_total", f"not over within {limits.total:g} s"
+    if connecting:
+        return None
+    if exchange.first_byte is None:
+        return (
+            ("timeout_first_byte", f"no answer within {limits.first_byte:g} s") if now - heard > limits.first_byte * clock.SECOND else None
+        )
+    return ("timeout_idle", f"silent for {limits.idle:g} s") if now - heard > limits.idle * clock.SECOND else None

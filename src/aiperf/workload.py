@@ -1,0 +1,75 @@
+"""What is to be sent: conversation, turn, schedule; frozen, so that any process may hold them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+WARMUP_FROM = 1_000_000_000
+"""Warm-up requests are numbered from here, so that the run's own numbers start at 0 however long the warm-up was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One thing to say: the text, the lengths that were asked for in tokens, and what its row adds to the body."""
+
+    text: str
+    input_tokens: int
+    output_tokens: int | None = None
+    role: str = "user"
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Lengths:
+    """Asked token counts by conversation, for the plan: int32 arrays of equal length; an output of 0 means none was asked."""
+
+    input_tokens: NDArray[np.int32]
+    output_tokens: NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A turn made ready to send: bytes of the head without its number, and of the body."""
+
+    conversation: int
+    body: bytes
+    input_tokens: int
+    output_tokens: int | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Phase:
+    """A stretch of load. `due_ns` are offsets from the phase's own start (int64, ascending); None is closed loop.
+
+    `concurrency` caps what is in flight (None: no cap). In closed loop `requests` and `duration_ns` end the phase, in
+    open loop the array does, and `duration_ns` is its length. `window_ns` is the part that is judged, None where only
+    the load itself shows it. `conversations` gives each arrival's conversation; None counts them up from 0.
+    """
+
+    name: str
+    due_ns: NDArray[np.int64] | None = None
+    concurrency: int | None = None
+    requests: int | None = None
+    duration_ns: int | None = None
+    conversations: NDArray[np.int64] | None = None
+
+    @property
+    def first_number(self) -> int:
+        """The number of the phase's first request."""
+        return WARMUP_FROM if self.name == "warmup" else 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Schedule:
+    """The phases in order; the last is the run. After it `grace_ns` are given to what is in flight."""
+
+    phases: tuple[Phase, ...]
+    grace_ns: int
+
+    @property
+    def run(self) -> Phase:
+        """The phase that is judged."""
+        return self.phases[-1]

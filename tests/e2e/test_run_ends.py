@@ -1,0 +1,201 @@
+"""However it ends: servers that are not there, Ctrl-C, kills, and disks that refuse."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from running import NOISE, QUICK, ended, ran, started
+from simulating import simulator
+
+LONG = (*QUICK, "timing.stop.requests=null", "timing.stop.duration_s=60", NOISE)
+
+
+def children(pid: int, marker: str) -> list[int]:
+    """Processes below a process whose command line holds the marker."""
+    found = []
+    for line in subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout.splitlines()[1:]:
+        child, parent, args = line.split(None, 2)
+        if int(parent) == pid and marker in args:
+            found.append(int(child))
+    return found
+
+
+def wait_for(path: Path, pattern: str, seconds: float = 20) -> list[Path]:
+    deadline = time.monotonic() + seconds
+    while not (found := list(path.glob(pattern))):
+        assert time.monotonic() < deadline, f"no {pattern}"
+        time.sleep(0.02)
+    return found
+
+
+def wait_for_load(outputs: Path) -> None:
+    (spool,) = wait_for(outputs, "*/*/trials/0001/spool/*.spool")
+    deadline = time.monotonic() + 20
+    while not spool.stat().st_size:
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_ctrl_c_stops_the_load_and_the_report_follows(tmp_path: Path) -> None:
+    process = started(tmp_path / "out", *LONG)
+    wait_for_load(tmp_path / "out")
+    process.send_signal(signal.SIGINT)
+    began = time.monotonic()
+    done = ended(process, tmp_path / "out", 10)
+    assert time.monotonic() - began < 5
+    assert done.code == 130
+    assert "stopping" in done.out
+    errors = done.records["error"].to_pylist()
+    assert errors.count(None) > 0
+    assert set(errors) <= {None, "abandoned"}
+    assert done.summary["counts"]["good"] == errors.count(None)
+
+
+def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:
+    process = started(tmp_path / "out", *LONG)
+    wait_for_load(tmp_path / "out")
+    (generator,) = children(process.pid, "generator-0")
+    os.kill(generator, signal.SIGSTOP)  # so that the first one cannot be obeyed
+    process.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    done = ended(process, tmp_path / "out", 10)
+    assert done.code == 130
+    assert not alive(generator)
+
+
+def test_kill_9_of_the_parent_stops_the_load_within_two_seconds(tmp_path: Path) -> None:
+    with simulator(tmp_path / "log.jsonl", ttft_ms=5, itl_ms=1) as server:
+        process = started(tmp_path / "out", "endpoint=vllm", f"endpoint.url=http://127.0.0.1:{server.port}", *LONG[3:])
+        wait_for_load(tmp_path / "out")
+        workers = children(process.pid, "aiperf.cluster.child")
+        assert len(workers) >= 2
+        process.kill()
+        killed = time.time_ns()
+        process.communicate()
+        time.sleep(2)
+        assert not any(alive(worker) for worker in workers)
+        rows = server.rows_so_far()
+    assert len(rows) > 20
+    assert max(row["arrived_ns"] for row in rows) < killed + 2_000_000_000
+
+
+def test_a_generator_that_dies_is_named_and_what_was_measured_is_whole(tmp_path: Path) -> None:
+    process = started(tmp_path / "out", *LONG, "timing=request_rate", "timing.rate=200", "timing.stop.duration_s=30")
+    wait_for_load(tmp_path / "out")
+    time.sleep(1)
+    (generator,) = children(process.pid, "generator-0")
+    os.kill(generator, signal.SIGKILL)
+    done = ended(process, tmp_path / "out", 30)
+    assert done.code == 3, done.out + done.err
+    assert "generator_died" in done.reasons
+    assert "generator-0 was killed by signal 9" in done.out
+    records = done.records
+    assert records["request"].to_pylist() == list(range(done.plan.num_rows))
+    errors = records["error"].to_pylist()
+    assert errors.count(None) > 50
+    assert errors.count("unsent") > 4000
+
+
+def test_a_processor_that_dies_leaves_the_raw_bytes(tmp_path: Path) -> None:
+    process = started(tmp_path / "out", *LONG, "timing.stop.duration_s=3")
+    wait_for_load(tmp_path / "out")
+    for processor in children(process.pid, "processor-"):
+        os.kill(processor, signal.SIGKILL)
+    done = ended(process, tmp_path / "out", 30)
+    assert done.code == 1
+    assert "processor-0 was killed by signal 9" in done.err
+    assert "Traceback" not in done.err
+    (spool,) = done.folder.glob("trials/0001/spool/*.spool")
+    assert spool.stat().st_size > 0
+
+
+def test_a_server_that_is_not_there(tmp_path: Path) -> None:
+    began = time.monotonic()
+    done = ran(tmp_path / "out", "endpoint=vllm", "endpoint.url=http://127.0.0.1:9", "timing.concurrency=1")
+    assert time.monotonic() - began < 5
+    assert done.code == 1
+    assert "GET http://127.0.0.1:9/v1/models: Connection refused" in done.err
+    assert "Traceback" not in done.err
+
+
+def test_a_server_that_is_still_loading_is_waited_for(tmp_path: Path) -> None:
+    with simulator(tmp_path / "log.jsonl", ttft_ms=5, itl_ms=1, load_s=1.5) as server:
+        where = f"endpoint.url=http://127.0.0.1:{server.port}"
+        done = ran(tmp_path / "now", "endpoint=vllm", where, *QUICK[3:])
+        assert done.code == 1
+        assert "503" in done.err
+        done = ran(tmp_path / "then", "endpoint=vllm", where, *QUICK[3:], "endpoint.wait_s=20", "endpoint.model=simulator")
+        assert done.code == 0, done.out + done.err
+
+
+def test_all_requests_fail(tmp_path: Path) -> None:
+    done = ran(tmp_path / "out", *QUICK, "endpoint.simulator.faults.http_500=1")
+    assert done.code == 1
+    assert "no_results" in done.reasons
+    assert done.summary["counts"]["failed"] == 100
+
+
+def test_one_request_is_enough_to_say_something(tmp_path: Path) -> None:
+    done = ran(tmp_path / "out", *QUICK, "timing.stop.requests=1", "timing.concurrency=1")
+    assert done.summary["counts"]["good"] == 1
+    assert done.summary["metrics"]["time_to_first_token"]["n"] == 1
+    assert "Traceback" not in done.err
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and not Path("/proc/self").exists(), reason="needs a folder that even root cannot write")
+def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
+    log = tmp_path / "log.jsonl"
+    with simulator(log, ttft_ms=5) as server:
+        done = ran(Path("/proc/self/nowhere"), "endpoint=vllm", f"endpoint.url=http://127.0.0.1:{server.port}", *QUICK[3:])
+        assert server.rows_so_far() == []
+    assert done.code == 2
+    assert "output.dir" in done.err
+    assert "Traceback" not in done.err
+
+
+def test_nothing_listens_beyond_loopback(tmp_path: Path) -> None:
+    process = started(tmp_path / "out", *LONG)
+    wait_for_load(tmp_path / "out")
+    listening = [line for table in ("tcp", "tcp6") for line in Path(f"/proc/{process.pid}/net/{table}").read_text().splitlines()[1:]]
+    sockets = {link for pid in [process.pid, *children(process.pid, "aiperf")] for link in _sockets(pid)}
+    open_doors = [line.split() for line in listening if line.split()[3] == "0A" and line.split()[9] in sockets]
+    assert open_doors
+    assert all(door[1].startswith("0100007F:") for door in open_doors)
+    process.send_signal(signal.SIGINT)
+    ended(process, tmp_path / "out", 10)
+
+
+def _sockets(pid: int) -> set[str]:
+    found = set()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            target = str(link.readlink())
+        except OSError:
+            continue
+        if target.startswith("socket:["):
+            found.add(target[8:-1])
+    return found
+
+
+def test_json_of_the_summary_is_strict(tmp_path: Path) -> None:
+    done = ran(tmp_path / "out", *QUICK, "timing.stop.requests=3", "timing.concurrency=1", "dataset.output_tokens=1")
+
+    def refuse(word: str) -> None:
+        raise AssertionError(word)
+
+    for path in done.outputs.rglob("*.json"):
+        json.loads(path.read_text(), parse_constant=refuse)

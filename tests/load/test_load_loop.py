@@ -1,0 +1,66 @@
+"""The real loop: on time, in order, and never blind."""
+
+import os
+import select
+
+from aiperf import clock
+from aiperf.load.loop import EpollLoop
+
+MILLISECOND = 1_000_000
+
+
+class Reader:
+    def __init__(self, fd: int, *, urgent: bool, log: list[tuple[str, int]], name: str) -> None:
+        self.fd, self.urgent, self.log, self.name = fd, urgent, log, name
+
+    def ready(self, mask: int, low_ns: int) -> None:
+        assert mask & select.EPOLLIN
+        os.read(self.fd, 100)
+        self.log.append((self.name, low_ns))
+
+
+def test_exact_times_are_met_and_in_order() -> None:
+    loop, late = EpollLoop(), list[int]()
+    start = loop.monotonic_ns() + 5 * MILLISECOND
+    for i in reversed(range(100)):
+        loop.at(start + i * MILLISECOND, lambda due=start + i * MILLISECOND: late.append(loop.monotonic_ns() - due), exact=True)
+    loop.run(lambda: len(late) == 100)
+    loop.close()
+    assert min(late) >= 0
+    assert sorted(late)[50] < MILLISECOND
+    assert loop.idle_ns > 90 * MILLISECOND
+
+
+def test_what_is_due_comes_before_reads_and_urgent_reads_before_others() -> None:
+    loop, log = EpollLoop(), list[tuple[str, int]]()
+    pipes = [os.pipe() for _ in range(2)]
+    for (fd, _), name in zip(pipes, ("rest", "urgent")):
+        loop.watch(fd, Reader(fd, urgent=name == "urgent", log=log, name=name))
+    before = clock.now_ns()
+    for _, fd in pipes:
+        os.write(fd, b"x")
+    loop.at(loop.monotonic_ns() - 1, lambda: log.append(("due", 0)))
+    loop.run(lambda: len(log) == 3)
+    assert [name for name, _ in log] == ["due", "urgent", "rest"]
+    assert all(low <= before for name, low in log if name != "due")
+    for pair in pipes:
+        loop.forget(pair[0])
+        os.close(pair[0])
+        os.close(pair[1])
+    loop.close()
+
+
+def test_idle_work_is_done_only_when_there_is_time() -> None:
+    loop, asked = EpollLoop(), list[int]()
+    done = list[int]()
+
+    def idle(left_ns: int) -> bool:
+        asked.append(left_ns)
+        return len(asked) < 3
+
+    loop.idle = idle
+    loop.at(loop.monotonic_ns() + 20 * MILLISECOND, lambda: done.append(1))
+    loop.run(lambda: bool(done))
+    loop.close()
+    assert len(asked) >= 3
+    assert max(asked) <= 20 * MILLISECOND

@@ -1,0 +1,237 @@
+from typing import Any
+
+import pytest
+from metric_records import T0, answer, facts, records, unsent
+
+from aiperf.config.experiment import VerdictLimits
+from aiperf.config.slos import Limit
+from aiperf.metrics import validity
+from aiperf.results import REASONS, Reason, Verdict
+
+P99 = Limit("request_latency", "p99", "<=", 1000.0, "ms")
+
+
+def steady(count: int = 100, gap: float = 10, took: float = 50, **others: Any) -> list[dict]:
+    """Arrivals at equal gaps, each answered by three tokens."""
+    return [answer(i, i * gap, tokens=[i * gap + took - 2, i * gap + took - 1, i * gap + took], **others) for i in range(count)]
+
+
+def judge(rows: list[dict], limits: VerdictLimits | None = None, promised: tuple[Limit, ...] = (), **about: Any) -> Verdict:
+    said = {"mean_gap_ns": 10_000_000, "planned": len(rows), **about}
+    return validity.judge(records(rows), facts(**said), limits or VerdictLimits(), promised=promised)
+
+
+def only(verdict: Verdict, name: str) -> Reason:
+    assert [reason.reason for reason in verdict.reasons] == [name]
+    return verdict.reasons[0]
+
+
+def test_a_run_that_did_what_it_planned_is_valid() -> None:
+    verdict = judge(steady())
+    assert verdict == Verdict()
+    assert verdict.word == "VALID"
+
+
+def test_each_reason_has_its_check() -> None:
+    assert tuple(check.__name__ for check in validity.CHECKS) == REASONS
+
+
+def test_eight_arrivals_at_a_server_that_takes_half_a_second_with_one_slot() -> None:
+    rows = [answer(i, 100 * i, ready=500 * i, sent=500 * i, tokens=[500 * i + 500]) for i in range(8)]
+    table = records(rows)
+    assert sum(table["planned_request_latency"].to_pylist()) / 8 == 1900.0
+    assert set(table["request_latency"].to_pylist()) == {500.0}
+    reason = only(judge(rows, end=800, mean_gap_ns=100_000_000, concurrency=1), "plan_not_met")
+    assert "2 of 8 arrivals were sent in time (25 %)" in reason.detail
+    assert "raise or unset timing.concurrency (1 slot)" in reason.advice
+    assert ": 2 requests/s were answered" in reason.advice
+
+
+def test_arrivals_that_were_not_planned_for_the_window_need_not_be_sent_in_it() -> None:
+    assert judge(steady(), end=500, planned=None).valid
+    assert judge(steady(), end=500, planned=50).valid
+
+
+def test_without_a_cap_the_advice_is_the_rate() -> None:
+    reason = only(judge([row | {"sent_ns": row["sent_ns"] + 2_000_000_000} | LATE for row in steady()]), "plan_not_met")
+    assert "timing.rate" in reason.advice
+    assert "timing.concurrency" not in reason.advice
+
+
+LATE = dict.fromkeys(("first_token_ns", "first_token_low_ns", "last_token_ns", "end_ns"), T0 + 5000000000)
+
+
+def test_a_late_generator_is_named_with_its_lateness() -> None:
+    rows = [row | {"started_ns": row["due_ns"] + 2_500_000} for row in steady()]
+    reason = only(judge(rows), "late_generator")
+    assert "2.50 ms, over 1.00 ms" in reason.detail
+
+
+@pytest.mark.parametrize(("took", "valid"), [(50, False), (300, True)])
+def test_lateness_is_measured_against_the_latency(took: float, valid: bool) -> None:
+    rows = [row | {"started_ns": row["due_ns"] + 2_500_000} for row in steady(took=took)]
+    assert judge(rows).valid == valid
+
+
+def test_one_late_request_in_two_hundred_is_not_a_late_generator() -> None:
+    rows = steady(200, gap=5)
+    rows[7]["started_ns"] += 500_000_000
+    assert judge(rows).valid
+
+
+def test_a_level_that_was_held_and_one_that_was_not() -> None:
+    rows = [answer(i, 50 * i, tokens=[50 * i + 40, 50 * i + 50]) for i in range(20)]
+    assert judge(rows, open_loop=False, concurrency=1).valid
+    assert "1 of 2 requests were in flight" in only(judge(rows, open_loop=False, concurrency=2), "level_not_held").detail
+
+
+@pytest.mark.parametrize(
+    ("fact", "reason", "said"),
+    [
+        ({"busiest_second": 0.97}, "generator_saturated", "97 %"),
+        ({"clock_step_ns": -3_200_000}, "clock_step", "-3.20 ms"),
+        ({"dead_generators": ("generator-0: signal 9",)}, "generator_died", "generator-0: signal 9"),
+        ({"lost_frames": 2}, "lost_frames", "2 frames"),
+    ],
+)
+def test_what_befell_the_generators(fact: dict, reason: str, said: str) -> None:
+    assert said in only(judge(steady(), **fact), reason).detail
+
+
+@pytest.mark.parametrize("fact", [{"busiest_second": 0.9}, {"clock_step_ns": 900_000}])
+def test_what_is_within_bounds_is_no_reason(fact: dict) -> None:
+    assert judge(steady(), **fact).valid
+
+
+def test_unsent_arrivals_by_their_reasons() -> None:
+    lost = unsent(100, 1000, "the generator died")
+    reason = only(judge([*steady(), lost]), "unsent")
+    assert "1 of 101 arrivals were never sent (the generator died 1)" in reason.detail
+
+
+@pytest.mark.parametrize("why", ["duration", "stopped by the user", "requests"])
+def test_what_the_stop_rule_left_unsent_is_no_reason(why: str) -> None:
+    assert judge([*steady(), unsent(100, 1000, why)]).valid
+
+
+def test_errors_are_named_with_their_classes() -> None:
+    rows = [row | {"error": "http_5xx" if i < 2 else "reset" if i < 3 else None} for i, row in enumerate(steady())]
+    reason = only(judge(rows), "errors")
+    assert "3 of 100 requests failed (3 %), over 1 %: http_5xx 2, reset 1" in reason.detail
+
+
+def test_abandoned_requests_are_no_errors() -> None:
+    verdict = judge([row | {"error": "abandoned" if i < 5 else None} for i, row in enumerate(steady())])
+    assert verdict.valid
+    assert any("5 requests in flight" in note for note in verdict.notes)
+
+
+@pytest.mark.parametrize(("promised", "template", "valid"), [(True, 3, True), (True, None, False), (True, 2, False), (False, None, True)])
+def test_prompts_are_judged_where_they_were_promised_less_the_template(promised: bool, template: int | None, valid: bool) -> None:
+    verdict = judge(steady(input_tokens=13), input_promised=promised, template_tokens=template)
+    assert verdict.valid == valid
+    if not valid:
+        assert verdict.reasons[0].reason == "input_length"
+
+
+def test_the_template_is_printed_where_it_is_subtracted() -> None:
+    verdict = judge(steady(input_tokens=13), input_promised=True, template_tokens=3)
+    assert any("3 tokens to each prompt" in note for note in verdict.notes)
+
+
+@pytest.mark.parametrize(("promised", "valid"), [(True, False), (False, True)])
+def test_answers_are_judged_where_they_were_promised(promised: bool, valid: bool) -> None:
+    assert judge(steady(asked_output_tokens=4), output_promised=promised).valid == valid
+
+
+def test_answers_of_the_promised_length_are_valid() -> None:
+    assert judge(steady(asked_output_tokens=3), output_promised=True).valid
+
+
+def test_first_tokens_within_wide_intervals_void_the_run() -> None:
+    rows = steady()
+    for row in rows[:2]:
+        row["first_token_low_ns"] -= 5_000_000
+    assert "2 % of first tokens" in only(judge(rows), "coalesced_first_tokens").detail
+    assert judge(rows, streaming=False).valid
+
+
+def test_one_wide_interval_in_a_hundred_is_a_note() -> None:
+    rows = steady()
+    rows[0]["first_token_low_ns"] -= 5_000_000
+    verdict = judge(rows)
+    assert verdict.valid
+    assert any("1 % of first tokens" in note and "5.00 ms" in note for note in verdict.notes)
+
+
+def test_narrow_intervals_do_not_void() -> None:
+    assert judge([row | {"first_token_low_ns": row["first_token_ns"] - 500_000} for row in steady()]).valid
+
+
+def test_a_promise_about_a_percentile_needs_its_samples() -> None:
+    reason = only(judge(steady(231, gap=4), promised=(P99,)), "too_few_samples")
+    assert reason.detail == "p99 of request_latency has 231 samples"
+    assert reason.advice == "needs 431 more requests for p99"
+    assert judge(steady(662, gap=1), promised=(P99,)).valid
+
+
+def test_no_result_is_a_reason_of_its_own() -> None:
+    verdict = judge([row | {"error": "connect"} for row in steady()], promised=(P99,))
+    assert [reason.reason for reason in verdict.reasons] == ["no_results", "errors"]
+    assert "connect 100" in verdict.reasons[0].detail
+
+
+def test_a_run_of_nothing_is_void() -> None:
+    assert [reason.reason for reason in judge([]).reasons] == ["no_results"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"sent_ns": T0 + 9_000_000_000}, "before its request"),
+        ({"first_token_ns": T0 + 9_000_000_000}, "after the last"),
+        ({"first_token_low_ns": T0 + 9_000_000_000}, "ends before it begins"),
+        ({"chunk_tokens": [1, 1, 2]}, "event by event"),
+    ],
+)
+def test_what_cannot_be_is_found(change: dict, said: str) -> None:
+    rows = steady()
+    rows[3] |= change
+    assert said in only(judge(rows), "invariant").detail
+
+
+def test_tokens_that_the_server_counted_event_by_event_may_add_up_or_be_left_out() -> None:
+    assert judge(steady(chunk_tokens=[1, 1, 1])).valid
+    assert judge(steady(chunk_tokens=[0, 1, 1], output_tokens=3)).valid
+
+
+def test_more_in_flight_than_the_cap_cannot_be() -> None:
+    reason = only(judge(steady(took=50), concurrency=4), "invariant")
+    assert "5 requests in flight at once, over timing.concurrency=4" in reason.detail
+    assert judge(steady(took=50), concurrency=5).valid
+
+
+def test_ignored_reasons_are_kept_beside_the_verdict() -> None:
+    verdict = judge(steady(), VerdictLimits(ignore=("clock_step",)), clock_step_ns=5_000_000, busiest_second=0.99)
+    assert [reason.reason for reason in verdict.reasons] == ["generator_saturated"]
+    assert [reason.reason for reason in verdict.ignored] == ["clock_step"]
+
+
+@pytest.mark.parametrize(
+    ("row", "fact", "said"),
+    [
+        ({"input_tokens": None}, {}, "came without usage"),
+        ({"stamp": "user"}, {}, "stamped in user space"),
+        ({}, {"spool_waits": 1}, "waited 1 time for the disk"),
+        ({}, {"stopped_by_user": True}, "stopped by the user"),
+    ],
+)
+def test_notes_void_nothing(row: dict, fact: dict, said: str) -> None:
+    verdict = judge(steady(**row), **fact)
+    assert verdict.valid
+    assert any(said in note for note in verdict.notes)
+
+
+def test_notes_of_others_come_first() -> None:
+    verdict = validity.judge(records(steady()), facts(), VerdictLimits(), extra_notes=["answers hold <think> tags"])
+    assert verdict.notes[0] == "answers hold <think> tags"

@@ -1,0 +1,93 @@
+import csv
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from aiperf.errors import MeasureError
+from aiperf.results import STATS, MetricValue, Reason, Slo, Summary, Verdict, Window
+from aiperf.store.summary import read, write
+
+LATENCY = MetricValue("request_latency", "ms", {**dict.fromkeys(STATS, 2.5), "std": None}, 3, ("p99", "p99.9"))
+RATE = MetricValue("request_throughput", "requests/s", {"avg": 12.5}, 3)
+SUMMARY = Summary(
+    window=Window(1_700_000_000_000_000_000, 1_700_000_010_000_000_000, before=1, after=2),
+    metrics=(LATENCY, RATE),
+    whole=(RATE,),
+    counts={"planned": 4, "good": 3},
+    errors={"http_5xx": 1},
+    samples={"http_5xx": "über\nload"},
+    slos=(Slo("request_latency", "p99", "<=", 20.0, "ms", 2.5, met=True),),
+    verdict=Verdict((Reason("errors", "1 of 4", "mend"),), (Reason("clock_step", "5 ms", "slew"),), ("a note",)),
+    gate_met=False,
+    facts={"stamps": {"kernel": 3}, "input_length_error": None},
+)
+
+
+def test_what_is_written_is_read_back(tmp_path: Path) -> None:
+    write(SUMMARY, tmp_path, name="trial")
+    assert read(tmp_path / "summary.json") == SUMMARY
+
+
+def test_the_layout(tmp_path: Path) -> None:
+    write(SUMMARY, tmp_path, name="trial")
+    found = json.loads((tmp_path / "summary.json").read_text())
+    assert list(found) == [
+        "schema_version", "name", "verdict", "gate_met", "window", "metrics", "whole", "counts", "errors", "samples", "slos", "facts",
+    ]  # fmt: skip
+    assert (found["schema_version"], found["name"]) == ("1.0", "trial")
+    assert list(found["verdict"]) == ["word", "reasons", "ignored", "notes"]
+    assert found["verdict"]["word"] == "INVALID"
+    assert found["window"]["seconds"] == 10.0
+    assert found["metrics"]["request_latency"] == {"unit": "ms", "n": 3, "stats": dict(LATENCY.stats), "unsupported": ["p99", "p99.9"]}
+
+
+def test_the_table(tmp_path: Path) -> None:
+    write(SUMMARY, tmp_path, name="trial")
+    latency, rate = csv.DictReader((tmp_path / "summary.csv").read_text().splitlines())
+    assert list(latency) == ["metric", "unit", "n", *STATS]
+    assert (latency["metric"], latency["unit"], latency["n"], latency["p99"], latency["std"]) == ("request_latency", "ms", "3", "2.5", "")
+    assert (rate["avg"], rate["p50"]) == ("12.5", "")
+
+
+@pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
+def test_what_is_no_number_is_in_neither_file(tmp_path: Path, wrong: float) -> None:
+    broken = replace(SUMMARY, metrics=(replace(RATE, stats={"avg": wrong}),), facts={"level": wrong})
+    write(broken, tmp_path, name="trial")
+    assert json.loads((tmp_path / "summary.json").read_text())["metrics"]["request_throughput"]["stats"] == {"avg": None}
+    text = (tmp_path / "summary.json").read_text() + (tmp_path / "summary.csv").read_text()
+    assert not any(word in text.lower() for word in ("nan", "inf"))
+
+
+def test_a_summary_is_replaced_whole(tmp_path: Path) -> None:
+    write(SUMMARY, tmp_path, name="trial")
+    write(replace(SUMMARY, gate_met=True), tmp_path, name="trial")
+    assert read(tmp_path / "summary.json").gate_met
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["summary.csv", "summary.json"]
+
+
+def test_keys_that_are_not_known_yet_are_overlooked(tmp_path: Path) -> None:
+    write(SUMMARY, tmp_path, name="trial")
+    path = tmp_path / "summary.json"
+    found = json.loads(path.read_text())
+    found |= {"schema_version": "1.7", "later": 1}
+    found["metrics"]["request_latency"]["interval"] = [1, 2]
+    path.write_text(json.dumps(found))
+    assert read(path) == SUMMARY
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"schema_version": "2.0"}', '{"schema_version": "1.0", "verdict": 3, "window": {}}', "\xff"]
+)
+def test_what_is_no_summary_is_refused_with_its_path(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "summary.json"
+    path.write_text(text, encoding="latin-1")
+    with pytest.raises(MeasureError, match=r"summary\.json"):
+        read(path)
+
+
+def test_a_summary_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(MeasureError, match="absent"):
+        read(tmp_path / "absent")
