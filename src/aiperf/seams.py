@@ -180,12 +180,16 @@ class Judge(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Work for a process of its own: a `module:function` that takes a Channel and the argument (pickled on the way)."""
+    """Work for a process of its own: a `module:function` that takes a Channel and the argument (pickled on the way).
+
+    `cores` are those that it may run on (None: any).
+    """
 
     name: str
     target: str
     argument: Any
     nice: int = 0
+    cores: frozenset[int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

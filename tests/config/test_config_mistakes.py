@@ -55,9 +55,9 @@ RATE = ("timing=request_rate",)
         ([*RATE, "timing.stop={requests:100000,duration_s:1}"], ["contradict each other"]),
         (["timing.warmup={requests:1,duration_s:1}"], ["contradict each other"]),
         (["timing=fixed_schedule", "timing.start_s=4", "timing.end_s=3"], ["is not after"]),
-        (["timing.rate=3"], ["timing.rate is not used by timing=concurrency"]),
-        ([*RATE, "timing.speedup=2"], ["timing.speedup is not used by timing=request_rate"]),
-        (["timing=closed"], ["'closed' not found", "timing_strategy"]),
+        (["timing.rate=3"], ["timing.rate is not used by timing.type=concurrency"]),
+        ([*RATE, "timing.speedup=2"], ["timing.speedup is not used by timing.type=request_rate"]),
+        (["timing.type=closed"], ["'closed' not found", "timing_strategy"]),
         ([*RATE, "timing.arrival=poison"], ["Did you mean 'poisson'"]),
         (["endpoint.type=caht"], ["Did you mean 'chat'"]),
         (["endpoint.transport=carrier_pigeon"], ["Known: wire"]),
@@ -128,7 +128,7 @@ def test_a_file_that_is_no_text(write, problems, tmp_path):
 def test_all_mistakes_at_once(write, problems):
     write("experiments/mine.yaml", "timing: {stop: {requests: none}, warmup: {requets: 3}}\nseed: -1\nui: {type: fancy}\n")
     found = problems(
-        "experiment=mine", "timing.rat=4", "endpoint.url=foo", "timing=request_rate", "verdict.max_error_rate=2", "dataset.entries=[",
+        "experiment=mine", "timing.rat=4", "endpoint.url=foo", "timing.type=request_rate", "verdict.max_error_rate=2", "dataset.entries=[",
         "goodput.slos.ttft=3", "verdict.ignore=[late]", "endpoint.simulator.ttft=2",
     )  # fmt: skip
     for path in (

@@ -4,6 +4,7 @@ import os
 import platform
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -28,9 +29,23 @@ def facts() -> dict[str, Any]:
     }
 
 
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+@dataclass(frozen=True, slots=True)
+class Cores:
+    """Which cores our own workers share out: one for the load generator, the others for the rest (None: no difference made)."""
+
+    count: int
+    generator: frozenset[int] | None = None
+    others: frozenset[int] | None = None
+
+
+def cores(*, pin: bool) -> Cores:
+    """The cores that this process may use; the last of several is the generator's, if it is to have one to itself."""
+    if not hasattr(os, "sched_getaffinity"):
+        return Cores(os.cpu_count() or 1)
+    allowed = sorted(os.sched_getaffinity(0))
+    if not pin or len(allowed) < 2:
+        return Cores(len(allowed))
+    return Cores(len(allowed), frozenset(allowed[-1:]), frozenset(allowed[:-1]))
 
 
 def _packages() -> Iterator[tuple[str, str]]:

@@ -67,6 +67,7 @@ class Run:
     screen: Screen
     journal: Journal
     hatched: Sequence[Worker]
+    cores: host.Cores
 
 
 def run(composed: Composed, *, arguments: Sequence[str], dry_run: bool, say: Callable[[str], None], hatched: Sequence[Worker] = ()) -> int:
@@ -77,7 +78,7 @@ def run(composed: Composed, *, arguments: Sequence[str], dry_run: bool, say: Cal
         plan = planning.make(experiment, planning.salt_of(experiment.dataset.salt, name))
         campaign = store.create(experiment.output.dir, experiment.name, name)
         campaign.write("experiment.yaml", composed.text)
-    made = Run(experiment, name, plan, campaign, screen, journal, hatched)
+    made = Run(experiment, name, plan, campaign, screen, journal, hatched, host.cores(pin=experiment.cluster.pin))
     journal.facts = {
         "schema_version": "1.0", "name": experiment.name, "run": name, "argv": redacted(arguments), "seed": experiment.seed,
         "data_sha256": planning.data_hash(experiment), "choices": dict(composed.choices),
@@ -108,7 +109,7 @@ def _dry(run: Run) -> int:
 
 def _measured(run: Run) -> int:
     with interrupts() as heard:
-        with served(run.experiment.endpoint) as urls:
+        with served(run.experiment.endpoint, run.cores) as urls:
             with run.journal.stage("probe"):
                 fetch, target, found = _ready(run, urls)
             before = metrics_texts(urls, fetch)
@@ -138,7 +139,7 @@ def _loaded(run: Run, target: Target, found: Found, heard: Any) -> Outcome:
         write_plan(run.campaign.plan, planning.table(plan, experiment.seed))
     spool = run.campaign.spool / f"{GENERATOR}.spool"
     task = LoadTask(target, plan.source, plan.schedule, plan.stop_ns, spool, run.name, round(experiment.timing.spin_us * clock.MICROSECOND))
-    generator = Job(GENERATOR, GENERATE, task)
+    generator = Job(GENERATOR, GENERATE, task, cores=run.cores.generator)
     with closing(get_class("cluster", experiment.cluster.type)(run.hatched)) as cluster:
         outcome = Conductor(cluster, run.screen, plan.total).run([generator], _processors(run, target, found), heard)
     run.journal.facts |= {
@@ -151,7 +152,7 @@ def _loaded(run: Run, target: Target, found: Found, heard: Any) -> Outcome:
 
 
 def _processors(run: Run, target: Target, found: Found) -> list[Job]:
-    count = run.experiment.cluster.processors or max(1, host.cores() - 1)
+    count = run.experiment.cluster.processors or max(1, run.cores.count - 1)
     spools = (run.campaign.spool / f"{GENERATOR}.spool",)
     return [
         Job(
@@ -162,7 +163,8 @@ def _processors(run: Run, target: Target, found: Found) -> list[Job]:
                 plan=run.campaign.plan if run.plan.open_loop else None, shard=shard, shards=count,
                 template_tokens=found.template_tokens or 0,
             ),
-            nice=_NICE if run.experiment.cluster.type != "inline" else 0,
+            nice=_NICE,
+            cores=run.cores.others,
         )
         for shard in range(count)
     ]  # fmt: skip

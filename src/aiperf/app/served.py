@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from aiperf import clock
+from aiperf.app.host import Cores
 from aiperf.config.endpoint import Endpoint as Options
 from aiperf.errors import MeasureError
 from aiperf.plugin.plugins import get_class
@@ -16,14 +17,14 @@ _METRICS_S = 2.0
 
 
 @contextmanager
-def served(options: Options) -> Iterator[tuple[str, ...]]:
+def served(options: Options, cores: Cores) -> Iterator[tuple[str, ...]]:
     """The addresses of the servers; a simulator is started on a free loopback port, and ended afterwards."""
     if options.simulator is None:
         yield options.url
         return
     cluster: Cluster = get_class("cluster", "local")()
     try:
-        cluster.start(Job(_NAME, "aiperf.simulator.server:serve_job", options.simulator))
+        cluster.start(Job(_NAME, "aiperf.simulator.server:serve_job", options.simulator, cores=cores.others))
         yield (f"http://127.0.0.1:{_port(cluster)}",)
     finally:
         cluster.close()

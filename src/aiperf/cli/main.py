@@ -52,6 +52,9 @@ def _called(argv: Sequence[str]) -> int:
 
 
 def _verb(given: Options) -> int:
+    # Hydra comes first, from a shallow stack: where its import crosses a chunk of the interpreter's, each call there maps memory anew.
+    import aiperf.config.arguments  # noqa: F401, PLC0415 - every verb needs it, help and version do not
+
     if given.verb == "simulate":
         from aiperf.cli import simulate  # noqa: PLC0415 - a verb is imported when it is called
 

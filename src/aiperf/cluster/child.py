@@ -1,10 +1,9 @@
-"""What a worker process runs: `python -m aiperf.cluster.child NAME FD NICE TARGET`, its job's argument pickled on stdin.
+"""What a worker process runs: `python -m aiperf.cluster.child NAME FD TARGET`, its job's argument pickled on stdin.
 
 It imports the target before it reads the argument, ignores SIGINT (Ctrl-C is for the parent), and ends with its parent:
 the line between them is closed, however the parent died.
 """
 
-import os
 import pickle
 import signal
 import socket
@@ -21,19 +20,10 @@ def resolved(target: str) -> Any:
     return getattr(import_module(module), name)
 
 
-def _step_back(nice: int) -> None:
-    """Run at lower priority; on Linux so low that whoever sends gets the core at once when it wakes, and not a slice later."""
-    if nice:
-        os.nice(nice)
-        if hasattr(os, "SCHED_IDLE"):
-            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-
-
 def main() -> None:
     """Run the job that the command line names."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _, _, fd, nice, target = sys.argv
-    _step_back(int(nice))
+    _, _, fd, target = sys.argv
     work = resolved(target)
     packed = sys.stdin.buffer.read()
     if not packed:  # the parent needed no worker after all

@@ -62,6 +62,8 @@ class Cluster(Model):
     """A name of the category `cluster`: `local` (processes on this machine) or `inline` (one process)."""
     processors: int | None = Field(None, ge=1, le=256)
     """Processes that turn raw bytes into records; unset is one less than the cores, at least 1."""
+    pin: bool = True
+    """Whether the load generator keeps a core that our other processes stay off (`local`, Linux, two cores or more)."""
 
 
 class Experiment(Model):

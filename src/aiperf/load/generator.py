@@ -5,6 +5,7 @@ It parses nothing, counts no tokens and computes nothing; requests are rendered 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from aiperf import clock
@@ -56,7 +57,7 @@ class Generator:
         transport.tell(self)
         self._filler.first()
         self._loop.idle = self._filler.idle
-        cpu, began = clock.process_cpu_ns(), self._loop.monotonic_ns()
+        cpu, waited, began = clock.process_cpu_ns(), waited_for_core_ns(), self._loop.monotonic_ns()
         self._dispatch.start(began + LEAD_NS)
         self._loop.at(began + SWEEP_NS, self._sweep)
         self._loop.at(began + EVERY_NS, self._pulse)
@@ -68,6 +69,7 @@ class Generator:
             "requests": self._beat.sent,
             "busiest_second": self._beat.busiest,
             "cpu_s": (clock.process_cpu_ns() - cpu) / clock.SECOND,
+            "waited_for_core_s": None if waited is None else ((waited_for_core_ns() or waited) - waited) / clock.SECOND,
             "seconds": (self._loop.monotonic_ns() - began) / clock.SECOND,
         }
 
@@ -148,6 +150,14 @@ class Generator:
 
     def _grace_over(self) -> None:
         self._transport.abandon("abandoned", "in flight when the grace was over")
+
+
+def waited_for_core_ns() -> int | None:
+    """How long this thread has been ready to run and had no core, by the kernel's account; None where it keeps none."""
+    try:
+        return int(Path("/proc/thread-self/schedstat").read_text(encoding="ascii").split()[1])
+    except (OSError, IndexError, ValueError):
+        return None
 
 
 def _ahead(plan: LoadPlan, phase: Phase) -> Ahead:
