@@ -217,3 +217,12 @@ def test_names_that_are_no_names_for_a_folder(write, compose):
     write("experiments/sub/a b.yaml", "seed: 3\n")
     composed = compose("experiment='sub/a b'")
     assert (composed.experiment.name, composed.experiment.seed) == ("a-b", 3)
+
+
+def test_a_type_with_a_file_of_its_name_chooses_the_file():
+    """Or what the default file says for another type, eight slots say, would hold for this one."""
+    made = load(["endpoint=simulator", "timing.type=request_rate", "timing.rate=1000"])
+    assert (made.experiment.timing.type, made.experiment.timing.concurrency) == ("request_rate", None)
+    assert made.choices["timing"] == "request_rate"
+    chosen = load(["endpoint=simulator", "timing=concurrency", "timing.type=request_rate", "timing.rate=1000"])
+    assert chosen.experiment.timing.concurrency == 8

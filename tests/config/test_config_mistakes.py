@@ -128,11 +128,11 @@ def test_a_file_that_is_no_text(write, problems, tmp_path):
 def test_all_mistakes_at_once(write, problems):
     write("experiments/mine.yaml", "timing: {stop: {requests: none}, warmup: {requets: 3}}\nseed: -1\nui: {type: fancy}\n")
     found = problems(
-        "experiment=mine", "timing.rat=4", "endpoint.url=foo", "timing.type=request_rate", "verdict.max_error_rate=2", "dataset.entries=[",
+        "experiment=mine", "timing.rat=4", "endpoint.url=foo", "timing.concurrency=0", "verdict.max_error_rate=2", "dataset.entries=[",
         "goodput.slos.ttft=3", "verdict.ignore=[late]", "endpoint.simulator.ttft=2",
     )  # fmt: skip
     for path in (
-        "timing.stop.requests", "timing.warmup.requets", "seed", "ui.type", "timing.rat", "endpoint.url", "rate is missing",
+        "timing.stop.requests", "timing.warmup.requets", "seed", "ui.type", "timing.rat", "endpoint.url", "timing.concurrency",
         "verdict.max_error_rate", "dataset.entries", "goodput.slos.ttft", "verdict.ignore", "endpoint.simulator.ttft",
     ):  # fmt: skip
         assert sum(path in line for line in found) >= 1, (path, found)

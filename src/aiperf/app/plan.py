@@ -103,7 +103,7 @@ def words(experiment: Experiment, plan: Plan) -> list[str]:
     where = "the packaged simulator" if endpoint.simulator is not None else ", ".join(endpoint.url)
     return [
         f"endpoint  {endpoint.type} at {where}, {'streamed' if endpoint.streaming else 'not streamed'}; {_sampling(endpoint.extra)}",
-        f"dataset   {dataset.path or dataset.type}: {_lengths(plan)}; text {_salted(dataset.salt)}",
+        f"dataset   {dataset.path or dataset.type}: {_lengths(plan, exact=dataset.output_tokens.exact)}; text {_salted(dataset.salt)}",
         f"timing    {_timing(experiment, plan)}",
         *(f"note      {note}" for note in plan.notes),
     ]
@@ -117,12 +117,14 @@ def _salted(salt: str) -> str:
     return {"run": "unique to this run", "none": "the same in every run"}.get(salt, f"salted with {salt!r}")
 
 
-def _lengths(plan: Plan) -> str:
+def _lengths(plan: Plan, *, exact: bool) -> str:
     run = plan.schedule.run
     count = min(plan.planned or 1000, 100_000)
     lengths = plan.source.lengths(conversations(run, count))
     out = lengths.output_tokens
-    wanted = f"{_span(out)} asked for" if int(out.max(initial=0)) > 0 else "as long as the server likes"
+    wanted = (
+        f"{_span(out)} asked for{', exactly (min_tokens, ignore_eos)' if exact else ''}" if out.any() else "as long as the server likes"
+    )
     return f"prompts of {_span(lengths.input_tokens)} tokens, answers {wanted}"
 
 

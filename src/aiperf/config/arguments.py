@@ -56,7 +56,16 @@ def read(arguments: Sequence[str], model: type[Model], *, groups: Sequence[str] 
             found.append(_argument(text, _Grammar(parser, model, groups)))
         except UnreadableError as exc:
             problems[split(text.partition("=")[0].lstrip("+~"))] = f"{shown(text, model)}: {exc}"
-    return found, problems
+    chosen = {argument.group for argument in found if argument.is_choice}
+    return [_as_choice(argument) if argument.path[0] not in chosen and len(groups) else argument for argument in found], problems
+
+
+def _as_choice(argument: Argument) -> Argument:
+    """`timing.type=request_rate` where `timing=request_rate` is meant: other values of the group's file are another type's."""
+    group, value = argument.path[0], argument.value
+    if argument.path[1:] != ("type",) or argument.kind != "value" or not isinstance(value, str):
+        return argument
+    return Argument(argument.text, "choice", (group,), value) if roots.find(group, value, (roots.packaged(),)) else argument
 
 
 def shown(text: str, model: type[Model]) -> str:
