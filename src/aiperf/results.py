@@ -11,7 +11,7 @@ STATS = ("avg", "min", "max", "std", "sum", "p1", "p5", "p10", "p25", "p50", "p7
 
 REASONS = (
     "no_results", "late_generator", "plan_not_met", "level_not_held", "generator_saturated", "unsent", "errors",
-    "input_length", "output_length", "coalesced_first_tokens", "too_few_samples", "clock_step", "generator_died",
+    "no_tokens", "input_length", "output_length", "coalesced_first_tokens", "too_few_samples", "clock_step", "generator_died",
     "lost_frames", "invariant",
 )  # fmt: skip
 """Every reason for which a run is void, by name; `verdict.ignore` takes these."""
@@ -71,7 +71,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The stretch that is judged (CLOCK_REALTIME nanoseconds) and how many requests were left out on either side."""
+    """The stretch that is judged (CLOCK_REALTIME nanoseconds) and how many good answers ended on either side of it."""
 
     start_ns: int
     end_ns: int

@@ -61,6 +61,7 @@ def test_the_version(capsys):
     ("argv", "said"),
     [
         (["valdate"], ["'valdate' is no verb", "did you mean validate?", "run, validate, simulate"]),
+        (["quickstart"], ["'quickstart' is no verb, did you mean experiment=quickstart?"]),
         (["--hepl"], ["no flag --hepl", "did you mean --help?"]),
         (["--cfg"], ["--cfg needs a value"]),
         (["--cfg", "yaml"], ["expected job or json"]),

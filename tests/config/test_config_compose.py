@@ -90,6 +90,23 @@ def test_a_strangers_conf_does_no_harm(write, compose):
     assert compose().choices["timing"] == "concurrency"
 
 
+def test_a_folder_named_like_a_file_is_no_choice(tmp_path, problems):
+    (tmp_path / "experiments" / "dir.yaml").mkdir(parents=True)
+    assert "there is no experiment 'dir'. Known: concurrency," in problems("experiment=dir")[0]
+
+
+def test_a_base_address_may_have_a_path(compose):
+    for path in ("", "/v1", "/prefix", "/v1/"):
+        assert compose("endpoint=vllm", f"endpoint.url=http://h:1{path}").experiment.endpoint.url == (f"http://h:1{path.rstrip('/')}",)
+    assert compose("endpoint.path=/v1/other?version=1").experiment.endpoint.path == "/v1/other?version=1"
+
+
+def test_the_most_arrivals_can_be_planned_and_closed_loop_plans_none(compose):
+    composed = compose("timing=request_rate", "timing.rate=1e6", "timing.stop.duration_s=50")
+    assert composed.experiment.timing.rate == 1e6
+    assert compose("timing.stop.requests=1000000000").experiment.timing.stop.requests == 10**9
+
+
 def test_a_config_dir_without_files_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="holds neither"):
         load([], config_dirs=[tmp_path / "nowhere"])
@@ -124,8 +141,8 @@ class TestStopRules:
 
 class TestCommandLine:
     def test_values_that_the_grammar_cannot_read_are_taken_as_they_are(self, compose):
-        endpoint = compose("endpoint=vllm", "endpoint.url=http://h/v1?a=b", "endpoint.model=<m>,x=[").experiment.endpoint
-        assert endpoint.url == ("http://h/v1?a=b",)
+        endpoint = compose("endpoint=vllm", "endpoint.url=http://h/v1=a", "endpoint.model=<m>,x=[").experiment.endpoint
+        assert endpoint.url == ("http://h/v1=a",)
         assert endpoint.model == "<m>,x=["
 
     @pytest.mark.parametrize("typed", ["7", "true", "1e3", "a,b", "010"])
@@ -185,20 +202,33 @@ class TestReferences:
 class TestText:
     def test_it_is_complete_and_means_the_same(self, compose, write):
         composed = compose("experiment=mooncake_replay")
-        assert yaml.safe_load(composed.text) == composed.experiment.model_dump(mode="json")
+        text = yaml.safe_load(composed.text)
+        assert set(text.pop("choose").values()) == {None}
+        assert text == composed.experiment.model_dump(mode="json")
 
     def test_it_can_be_composed_again(self, compose, write):
         first = compose("experiment=poisson", "timing.rate=7")
         write("experiments/again.yaml", first.text)
-        assert compose("experiment=again").experiment == first.experiment
+        again = compose("experiment=again")
+        assert again.experiment == first.experiment
+        assert again.choices == {"experiment": "again"}, "no file was read but this one"
+        assert again.notes == ()
+
+    def test_what_was_taken_back_stays_away_when_it_is_composed_again(self, compose, write):
+        first = compose("goodput=chat", "goodput.slos.inter_token_latency=null", "endpoint=vllm")
+        write("experiments/again.yaml", first.text)
+        write("conf/goodput/none.yaml", "slos: {request_latency: 1s}\n")
+        again = compose("experiment=again")
+        assert again.experiment.model_copy(update={"name": first.experiment.name}) == first.experiment
+        assert compose("experiment=again", "endpoint=simulator").experiment.endpoint.simulator is not None
 
     def test_no_literal_secret(self, compose):
         secrets = ["endpoint.api_key=sk-1hush", "endpoint.headers.X-Api-Key=2hush", "endpoint.headers.authorization=Bearer 3hush"]
-        composed = compose("endpoint=vllm", "endpoint.url=http://me:4hush@h:1?api_key=5hush", "endpoint.extra.access_token=6hush", *secrets)
+        composed = compose("endpoint=vllm", "endpoint.path=/v1?api_key=5hush", "endpoint.extra.access_token=6hush", *secrets)
         assert composed.experiment.endpoint.api_key == "sk-1hush"
         assert "hush" not in composed.text
         assert yaml.safe_load(composed.text)["endpoint"]["headers"] == {"X-Api-Key": "***", "authorization": "***"}
-        assert "hush" not in repr(composed.experiment.endpoint).replace("4hush", "").replace("5hush", "").replace("6hush", "")
+        assert "hush" not in repr(composed.experiment.endpoint).replace("5hush", "").replace("6hush", "")
 
     def test_hydra_and_its_choices_do_not_leak(self, compose):
         composed = compose("experiment=quickstart")

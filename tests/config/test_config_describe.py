@@ -55,3 +55,7 @@ def test_conf_files_hold_what_differs_from_the_models():
 def test_a_part_is_loaded_with_the_same_care():
     options = load_part(Simulator, ["ttft_ms=5", "itl_ms=1s", "faults.truncated=0.05", "model=7"])
     assert (options.ttft_ms, options.itl_ms, options.faults.truncated, options.model) == (5, 1000, 0.05, "7")
+
+
+def test_a_part_may_be_left_to_its_defaults():
+    assert load_part(Simulator, []) == Simulator()

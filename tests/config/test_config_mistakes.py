@@ -48,6 +48,29 @@ RATE = ("timing=request_rate",)
         (["endpoint=vllm", "endpoint.url=localhost:8000"], ["scheme and a host", "http://127.0.0.1:8000"]),
         (["endpoint=vllm", "endpoint.url=http://"], ["scheme and a host"]),
         (["endpoint=vllm", "endpoint.url=http://h:99999"], ["endpoint.url", "no URL"]),
+        (["endpoint=vllm", "endpoint.url=http://h:0"], ["endpoint.url", "port 0"]),
+        (["endpoint=vllm", "endpoint.url='http://h#a'"], ["endpoint.url", "a fragment", "base address"]),
+        (["endpoint=vllm", "endpoint.url=http://h?a=b"], ["endpoint.url", "a query", "base address"]),
+        (["endpoint=vllm", "endpoint.url='http://a b'"], ["endpoint.url", "a space"]),
+        (["endpoint=vllm", "endpoint.url=http://h/v1/chat/completions/"], ["endpoint.url", "the path of an API", "base address"]),
+        (["endpoint.path=v1/chat"], ["endpoint.path", "begins with /"]),
+        (["endpoint.path=/v1 chat"], ["endpoint.path", "no space"]),
+        (["endpoint.path='/v1\tchat'"], ["endpoint.path", "no control character"]),
+        (["endpoint.headers.X-Kind=ж"], ["endpoint.headers", "'X-Kind'", "latin-1"]),
+        (["endpoint.headers.X-Kind=***"], ["endpoint.headers", "'X-Kind'", "given again"]),
+        (["endpoint.api_key=жhush"], ["endpoint.api_key", "latin-1"]),
+        (["endpoint.extra.stream=false"], ["endpoint.extra", "endpoint.streaming"]),
+        (["endpoint.extra.temperature=nan"], ["endpoint.extra", "temperature", "finite"]),
+        (["endpoint.extra.a={b:[inf]}"], ["endpoint.extra", "a cannot", "finite"]),
+        (["output.dir="], ["output.dir", "not empty"]),
+        (["timing=null"], ["timing: is missing", "as in timing=concurrency"]),
+        (["endpoint=null"], ["endpoint: is missing", "vllm"]),
+        (["timing.warmup=null"], ["or none of them, as in timing.warmup.requests=10"]),
+        (["experiment=poisson", "experiment=quickstart"], ["'experiment=quickstart'", "chosen already", "'experiment=poisson'"]),
+        (["timing=request_rate", "timing=concurrency"], ["'timing=concurrency'", "chosen already"]),
+        ([*RATE, "timing.rate=1e6", "timing.stop.duration_s=100"], ["100,000,000 planned arrivals", "50,000,000"]),
+        ([*RATE, "timing.stop.requests=1000000000"], ["1,000,000,000 planned arrivals", "50,000,000"]),
+        ([*RATE, "timing.rate=1e6", "timing.warmup.duration_s=86400"], ["86,430,000,000 planned arrivals", "50,000,000"]),
         (["endpoint=openai"], ["conf/endpoint/openai.yaml:3", "endpoint.url", "is missing", "endpoint.url=http://127.0.0.1:8000"]),
         (["dataset=mooncake_trace"], ["dataset.path", "is missing", "dataset.path=FILE"]),
         (["endpoint.url=http://h"], ["exclude each other"]),
@@ -65,7 +88,10 @@ RATE = ("timing=request_rate",)
         (["cluster.type=ray"], ["cluster", "Known: inline, local"]),
         (["ui.type=dashboard"], ["ui.type"]),
         (["verdict.ignore=late"], ["no reason 'late'", "late_generator"]),
-        (["goodput.slos.time_to_first_tokn=3"], ["Did you mean 'time_to_first_token'"]),
+        (
+            ["goodput.slos.time_to_first_tokn=3"],
+            ["no metric 'time_to_first_tokn'", "did you mean time_to_first_token?"],
+        ),
         (["goodput.slos.goodput=3"], ["one number for the whole run"]),
         (["goodput.slos.request_latency={p98:3}"], ["no statistic 'p98'", "p99"]),
         (["goodput.slos.request_latency=soon"], ["at least 0 in ms", "'soon'"]),
@@ -141,7 +167,11 @@ def test_all_mistakes_at_once(write, problems):
 
 def test_a_secret_is_shown_by_no_message(problems):
     found = problems("endpoint.api_key=[hush]", "endpoint.headers.authorization={a:hush}", "endpoint.apikey=hush", "endpoint.headers=hush")
+    found += problems("endpoint.headers.X-Kind=huшsh", "endpoint.api_key=huшsh")
+    for url in ("http://me:hush@h", "http://me:huxx@hush@h", "http://me:hush@h:x", "http://me:hush/x@h", "[http://i,http://me:hush@h]"):
+        found += problems("endpoint=vllm", f"endpoint.url={url}")
     assert "hush" not in "\n".join(found)
+    assert "huшsh" not in "\n".join(found)
     assert "***" in "\n".join(found)
 
 

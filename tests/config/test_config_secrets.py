@@ -29,7 +29,14 @@ def test_names_of_none(name):
         ("endpoint.apikey=hush", "endpoint.apikey=***"),
         ("endpoint.headers={authorization: hush}", "endpoint.headers=***"),
         ("endpoint.headers={X-Kind: hush}", "endpoint.headers=***"),
-        ("endpoint.headers.X-Kind=a", "endpoint.headers.X-Kind=a"),
+        ("endpoint.headers.X-Kind=hush", "endpoint.headers.X-Kind=***"),
+        ("endpoint.headers.X-Kind=${oc.env:NAME}", "endpoint.headers.X-Kind=${oc.env:NAME}"),
+        ("endpoint.headers.User-Agent=me", "endpoint.headers.User-Agent=me"),
+        ("endpoint.headers.accept.x=hush", "endpoint.headers.accept.x=***"),
+        ("endpoint.path=/v1?api_key=hush&a=b", "endpoint.path=/v1?api_key=***&a=b"),
+        ("endpoint.url=http://me:a@hush@h", "endpoint.url=http://***@h"),
+        ("endpoint.url=[http://h:1,http://me:7hush/x@h]", "endpoint.url=[http://h:1,http://***@h]"),
+        ("endpoint.url=http://h:1/me@x", "endpoint.url=http://h:1/me@x"),
         ("endpoint.headers.X-Api-Key=hush", "endpoint.headers.X-Api-Key=***"),
         ("endpoint={url: http://h, api_key: hush}", "endpoint=***"),
         ("endpoint={url:http://h,api_key:hush}", "endpoint=***"),
@@ -51,7 +58,7 @@ def test_values_keep_their_shape():
     values = {
         "endpoint": {
             "api_key": "hush",
-            "headers": {"Cookie": "hush", "A": "b"},
+            "headers": {"Cookie": "hush", "A": "b", "Accept": "c"},
             "extra": {"max_tokens": 3, "token": 7},
             "url": ["http://h"],
         }
@@ -59,7 +66,7 @@ def test_values_keep_their_shape():
     assert hidden(values) == {
         "endpoint": {
             "api_key": "***",
-            "headers": {"Cookie": "***", "A": "b"},
+            "headers": {"Cookie": "***", "A": "***", "Accept": "c"},
             "extra": {"max_tokens": 3, "token": "***"},
             "url": ["http://h"],
         }

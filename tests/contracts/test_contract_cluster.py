@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from aiperf.errors import MeasureError
 from aiperf.plugin.plugins import get_class, iter_entries
 from aiperf.seams import Channel, Cluster, Event, Job
 
@@ -22,6 +23,15 @@ def echo(channel: Channel, argument: object) -> None:
 def wordy(channel: Channel, count: int) -> None:
     for number in range(count):
         channel.tell(b"x" * 10_000 + b"%d" % number)
+
+
+def size(channel: Channel, argument: bytes) -> None:
+    channel.tell(len(argument))
+
+
+def refused(channel: Channel, _: object) -> None:
+    channel.tell("before")
+    raise MeasureError("the disk is full")
 
 
 def until_stopped(channel: Channel, _: object) -> None:
@@ -111,3 +121,36 @@ def test_local_workers_are_gone_when_their_cluster_is(monkeypatch: pytest.Monkey
     cluster.close()
     with pytest.raises(ProcessLookupError):
         os.kill(events[0].message, 0)
+
+
+def test_what_is_expected_to_go_wrong_in_a_local_worker_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.path.dirname(__file__), prepend=os.pathsep)  # noqa: PTH120
+    cluster: Cluster = get_class("cluster", "local")()
+    cluster.start(Job("one", f"{HERE}:refused", None))
+    assert heard(cluster, 1) == [Event("one", "before"), Event("one", ended=True, error="ended with code 1: the disk is full")]
+    cluster.close()
+
+
+def test_a_local_worker_that_dies_before_it_has_read_its_argument_is_named() -> None:
+    cluster: Cluster = get_class("cluster", "local")()
+    cluster.start(Job("lost", "no_such_module:work", b"x" * 5_000_000))
+    (ended,) = heard(cluster, 1)
+    assert "ended with code 1" in (ended.error or "")
+    assert "no_such_module" in (ended.error or "")
+    cluster.close()
+
+
+def test_an_argument_may_be_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.path.dirname(__file__), prepend=os.pathsep)  # noqa: PTH120
+    cluster: Cluster = get_class("cluster", "local")()
+    cluster.start(Job("one", f"{HERE}:size", b"x" * 30_000_000))
+    assert heard(cluster, 1)[0].message == 30_000_000
+    cluster.close()
+
+
+def test_a_local_worker_that_cannot_be_started_is_no_bug(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.executable", "/no/such/python")
+    cluster: Cluster = get_class("cluster", "local")()
+    with pytest.raises(MeasureError, match=r"one could not be started \(No such file or directory\)"):
+        cluster.start(Job("one", f"{HERE}:echo", None))
+    cluster.close()

@@ -142,7 +142,7 @@ BAD = [
     ({"timestamp": 1}, "input_length is missing; expected a whole number of tokens from 1 to 10,000,000"),
     ({**GOOD, "input_length": -5}, "input_length=-5; expected a whole number"),
     ({**GOOD, "input_length": 0, "hash_ids": []}, "input_length=0; expected"),
-    ({**GOOD, "input_length": "12"}, "input_length=12; expected"),
+    ({**GOOD, "input_length": "12"}, 'input_length="12"; expected'),
     ({**GOOD, "input_length": None}, "input_length=null; expected"),
     ({**GOOD, "output_length": 0}, "output_length=0; expected"),
     ({**GOOD, "output_length": 1.5}, "output_length=1.5; expected"),
@@ -155,9 +155,9 @@ BAD = [
     ({**GOOD, "hash_ids": [1, 2, 3]}, "hash_ids has 3 ids; expected at most 2, since input_length=600 fills no more blocks of 512 tokens"),
     (
         {**GOOD, "text_input": "hello"},
-        "text_input=hello cannot be played; expected no more than timestamp, input_length, output_length, hash_ids",
+        'text_input="hello" cannot be played; expected no more than timestamp, input_length, output_length, hash_ids',
     ),
-    ({**GOOD, "session_id": "a"}, "session_id=a cannot be played"),
+    ({**GOOD, "session_id": "a"}, 'session_id="a" cannot be played'),
     ({**GOOD, "delay": 5}, "delay=5 cannot be played"),
     ("[1, 2]", r"\[1,2\] is no row; expected an object"),
     ('{"timestamp": 1,', r"is no JSON \(.*\): \{.timestamp.: 1,"),
@@ -176,6 +176,15 @@ class TestBadRows:
             trace({"input_length": 0, "output_length": 0}, GOOD, *[{"input_length": -1}] * 30)
         assert len(caught.value.problems) == 10
         assert [problem.split(":")[1] for problem in caught.value.problems[:3]] == ["1", "1", "3"]
+
+    def test_a_quoted_number_keeps_its_quotes(self, trace) -> None:
+        with pytest.raises(DataError, match='input_length="600"; expected a whole number'):
+            trace({"input_length": "600"})
+
+    def test_a_byte_order_mark_is_no_part_of_the_first_row(self, tmp_path) -> None:
+        path = tmp_path / "trace.jsonl"
+        path.write_bytes(b"\xef\xbb\xbf" + json.dumps(GOOD).encode() + b"\n")
+        assert len(mooncake_rows.read(path).input_tokens) == 1
 
     def test_a_file_without_rows(self, trace) -> None:
         with pytest.raises(DataError, match="holds no rows"):

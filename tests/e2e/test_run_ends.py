@@ -94,7 +94,7 @@ def test_kill_9_of_the_parent_stops_the_load_within_two_seconds(tmp_path: Path) 
 
 
 def test_a_generator_that_dies_is_named_and_what_was_measured_is_whole(tmp_path: Path) -> None:
-    process = started(tmp_path / "out", *LONG, "timing=request_rate", "timing.rate=200", "timing.stop.duration_s=30")
+    process = started(tmp_path / "out", *QUICK[:4], NOISE, "timing=request_rate", "timing.rate=200", "timing.stop.duration_s=30")
     wait_for_load(tmp_path / "out")
     time.sleep(1)
     (generator,) = children(process.pid, "generator-0")
@@ -110,12 +110,22 @@ def test_a_generator_that_dies_is_named_and_what_was_measured_is_whole(tmp_path:
     assert errors.count("unsent") > 4000
 
 
-def test_a_processor_that_dies_leaves_the_raw_bytes(tmp_path: Path) -> None:
-    process = started(tmp_path / "out", *LONG, "timing.stop.duration_s=3")
+@pytest.mark.parametrize("kills", [1, 2])
+def test_a_processor_that_dies_begins_again_once_and_then_leaves_the_raw_bytes(tmp_path: Path, kills: int) -> None:
+    process = started(tmp_path / "out", *LONG, "timing.stop.duration_s=4", "cluster.processors=1")
     wait_for_load(tmp_path / "out")
-    for processor in children(process.pid, "processor-"):
-        os.kill(processor, signal.SIGKILL)
+    killed: set[int] = set()
+    while len(killed) < kills:
+        for processor in set(children(process.pid, "processor-0")) - killed:
+            os.kill(processor, signal.SIGKILL)
+            killed.add(processor)
+        time.sleep(0.05)
     done = ended(process, tmp_path / "out", 30)
+    assert "processor-0 was killed by signal 9; it begins again from the spool" in done.out
+    if kills == 1:
+        assert done.code == 0, done.out + done.err
+        assert done.summary["counts"]["good"] == done.records.num_rows
+        return
     assert done.code == 1
     assert "processor-0 was killed by signal 9" in done.err
     assert "Traceback" not in done.err

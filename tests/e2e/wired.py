@@ -1,4 +1,4 @@
-"""A server that follows a script on real sockets, and the wire transport against it."""
+"""A server that follows a script on real sockets, and a transport against it: wire, if no other is named."""
 
 import contextlib
 import socket
@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from aiperf.config.endpoint import Endpoint
 from aiperf.endpoints.chat import ChatEndpoint
 from aiperf.load.loop import EpollLoop
+from aiperf.plugin.plugins import get_class
 from aiperf.spool import Exchange
 from aiperf.transports.origin import origins
-from aiperf.transports.wire import WireTransport
 
 Script = Callable[[socket.socket, int], None]
 """Handles one connection; the number counts connections from 0."""
@@ -93,7 +93,7 @@ class Client:
         self.loop = EpollLoop()
         hint = self.endpoint.token_hint if streaming else None
         where = origins(made, made.url, path="/v1/chat/completions", run="abc")
-        self.wire = WireTransport(made, where, hint=hint, sockets=self.loop)
+        self.wire = get_class("transport", made.transport)(made, where, hint=hint, sockets=self.loop)
         self.wire.tell(self)
         self.over: list[Exchange] = []
         self.parts: list[Exchange] = []

@@ -36,6 +36,22 @@ def test_nothing_is_rendered_into_a_due_time() -> None:
     assert ahead.bytes == 100
 
 
+def test_one_long_pause_does_not_end_all_rendering_ahead() -> None:
+    loop = VirtualLoop()
+
+    def slow(number: int) -> Request:
+        loop.at(loop.monotonic_ns() + (50_000_000 if number == 0 else 10_000), lambda: None)
+        loop.run(lambda: False)
+        return render(number)
+
+    ahead = Ahead(slow, None)
+    filler = Filler(loop, [ahead])
+    assert filler.idle(10_000_000)  # and the process is stopped in the middle of it
+    assert not filler.idle(10_000_000)
+    refused = next(i for i in range(1000) if filler.idle(10_000_000))
+    assert 10 < refused < 500
+
+
 @given(st.integers(1, 10**12))
 def test_a_histogram_place_holds_its_duration_within_two_per_cent(ns: int) -> None:
     low = 1_000 * 1.02 ** place(ns)

@@ -64,3 +64,70 @@ def test_idle_work_is_done_only_when_there_is_time() -> None:
     loop.close()
     assert len(asked) >= 3
     assert max(asked) <= 20 * MILLISECOND
+
+
+def test_callbacks_that_ask_to_be_called_again_do_not_starve_the_reads() -> None:
+    loop, log = EpollLoop(), list[tuple[str, int]]()
+    fd, other = os.pipe()
+    loop.watch(fd, Reader(fd, urgent=False, log=log, name="read"))
+    os.write(other, b"x")
+    again = list[int]()
+
+    def busy() -> None:
+        again.append(1)
+        if len(again) < 100_000:
+            loop.at(loop.monotonic_ns(), busy)
+
+    loop.at(loop.monotonic_ns(), busy)
+    loop.run(lambda: bool(log))
+    assert len(again) < 100
+    loop.forget(fd)
+    os.close(fd)
+    os.close(other)
+    loop.close()
+
+
+class Successor:
+    """Reads, closes a second descriptor, and lets a new pipe have its number: what was ready there was not the new one."""
+
+    urgent = True
+
+    def __init__(self, loop: EpollLoop, fd: int, other: int) -> None:
+        self.loop, self.fd, self.other = loop, fd, other
+        self.told = list[int]()
+        self.write = -1
+
+    def ready(self, mask: int, low_ns: int) -> None:
+        os.read(self.fd, 100)
+        self.loop.forget(self.other)
+        os.close(self.other)
+        fd, self.write = os.pipe()
+        assert fd == self.other
+        self.loop.watch(fd, Told(self.told))
+
+
+class Told:
+    urgent = True
+
+    def __init__(self, told: list[int]) -> None:
+        self.told = told
+
+    def ready(self, mask: int, low_ns: int) -> None:
+        self.told.append(mask)
+
+
+def test_readiness_of_a_closed_descriptor_is_not_handed_to_its_successor() -> None:
+    loop, gone = EpollLoop(), list[int]()
+    pipes = [os.pipe() for _ in range(2)]
+    first = Successor(loop, pipes[0][0], pipes[1][0])
+    loop.watch(pipes[0][0], first)
+    os.write(pipes[0][1], b"x")
+    loop.watch(pipes[1][0], Told(gone))
+    os.write(pipes[1][1], b"x")
+    loop.turn()
+    assert first.told == []
+    for fd in (pipes[0][0], pipes[1][0]):
+        loop.forget(fd)
+    for fd in {*(fd for pair in pipes for fd in pair), first.write}:
+        os.close(fd)
+    loop.close()

@@ -53,6 +53,17 @@ def test_an_answer_that_was_not_streamed_has_its_latency_and_length() -> None:
     assert one(row, "output_sequence_length") == 7.0
 
 
+@pytest.mark.parametrize("tag", ["request_latency", "planned_request_latency", "time_to_first_token", "inter_chunk_latency"])
+def test_a_stream_without_a_token_has_no_latency(tag: str) -> None:
+    assert one(answer(0, 0, end=300) | {"last_token_ns": None}, tag) is None
+
+
+@pytest.mark.parametrize(("due", "ready", "started"), [(5, 4.999, 4.998), (5, 4.999, 4.9995), (5, 5.0, 4.999)])
+def test_samples_of_the_clocks_offset_make_no_negative_times(due: float, ready: float, started: float) -> None:
+    row = answer(0, due, ready=ready, started=started, tokens=[10])
+    assert [str(one(row, tag)) for tag in ("queue_time", "schedule_lateness")] == ["0.0", "0.0"]
+
+
 def test_an_answer_that_only_reasoned_has_no_first_output_token() -> None:
     row = answer(0, 0, tokens=[10, 20], channels=["reasoning", "reasoning"])
     assert one(row, "time_to_first_token") == 10.0

@@ -75,6 +75,22 @@ def test_the_window_and_the_whole_run_stand_beside_each_other() -> None:
     assert whole["benchmark_duration"] == pytest.approx(0.13)
 
 
+def test_throughputs_count_the_answers_that_they_are_made_of() -> None:
+    summary = summarise(records(ROWS), facts(10, 105, planned=8), experiment(goodput={"slos": {"request_latency": 45}}), samples={})
+    ended, arrived = 3, 4
+    assert {tag: metric(summary, tag).n for tag in ("request_throughput", "input_token_throughput", "goodput")} == {
+        "request_throughput": ended, "input_token_throughput": ended, "goodput": ended,
+    }  # fmt: skip
+    assert metric(summary, "output_token_throughput").n == metric(summary, "total_token_throughput").n == arrived
+    assert next(value.n for value in summary.whole if value.metric == "request_throughput") == 3
+    assert metric(summary, "request_count").n == 3
+
+
+def test_every_population_of_a_metric_of_one_value_is_counted() -> None:
+    none = {value.metric for value in found([], goodput={"slos": {"request_latency": 45}}).metrics if value.n and len(value.stats) == 1}
+    assert none == {"benchmark_duration"}
+
+
 def test_metrics_that_mean_nothing_here_are_left_out() -> None:
     plain = summarise(records([answer(0, 0, end=20)]), facts(streaming=False), experiment(), samples={})
     assert {value.metric for value in plain.metrics}.isdisjoint({"time_to_first_token", "inter_chunk_latency", "goodput"})

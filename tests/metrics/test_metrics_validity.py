@@ -121,9 +121,83 @@ def test_errors_are_named_with_their_classes() -> None:
 
 
 def test_abandoned_requests_are_no_errors() -> None:
-    verdict = judge([row | {"error": "abandoned" if i < 5 else None} for i, row in enumerate(steady())])
+    whys = ["in flight when the grace was over"] * 3 + ["stopped by the user"] * 2
+    verdict = judge([row | {"error": "abandoned", "reason": why} for row, why in zip(steady(), whys)] + steady()[5:])
     assert verdict.valid
-    assert any("5 requests in flight" in note for note in verdict.notes)
+    assert verdict.notes == (
+        "3 requests abandoned (in flight when the grace was over): in no latency, and no failure",
+        "2 requests abandoned (stopped by the user): in no latency, and no failure",
+    )
+
+
+SILENT = {
+    **dict.fromkeys(("first_token_ns", "first_token_low_ns", "first_output_token_ns", "last_token_ns")),
+    "chunk_ns": [], "chunk_channel": [], "chunk_tokens": [], "output_tokens": 0,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("silent", "asked", "valid"), [(2, 3, False), (1, 3, True), (2, None, True)])
+def test_streams_without_a_token_void_the_run_where_tokens_were_asked_for(silent: int, asked: int | None, valid: bool) -> None:
+    rows = steady(asked_output_tokens=asked)
+    verdict = judge([row | SILENT for row in rows[:silent]] + rows[silent:])
+    if valid:
+        assert verdict == Verdict(notes=(f"{silent} % of the answers held no token: they have no latency",))
+    else:
+        assert "2 of 100 good answers held no token (2 %), over 1 %" in only(verdict, "no_tokens").detail
+        assert verdict.notes == ()
+
+
+PIECE = SILENT | {"last_token_ns": T0 + 5_000_000_000, "end_ns": T0 + 5_000_000_000, "output_tokens": 3}
+
+
+def test_answers_in_one_piece_are_named_where_streaming_was_asked_for() -> None:
+    verdict = judge([row | PIECE for row in steady()])
+    assert verdict == Verdict(notes=("100 % of the answers came in one piece though streaming was asked for: no time to first token",))
+    assert judge([row | PIECE for row in steady()], streaming=False) == Verdict()
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"input_tokens": None}, "100 % of the answers were held against their promised length by events alone"),
+        (PIECE | {"input_tokens": None, "output_tokens": None}, "100 % of the answers could not be held against their promised length"),
+    ],
+)
+def test_promised_lengths_that_the_server_does_not_say(row: dict, said: str) -> None:
+    rows = [plain | row for plain in steady(asked_output_tokens=3)]
+    verdict = judge(rows, output_promised=True)
+    assert verdict.valid
+    assert any(said in note for note in verdict.notes)
+    assert not any("promised length" in note for note in judge(rows).notes)
+
+
+@pytest.mark.parametrize("end", [0, 0.0003, 9])
+def test_a_run_that_was_stopped_before_it_began(end: float) -> None:
+    assert "stopped by the user before the run began" in judge(steady(), end=end, planned=1, stopped_by_user=True).notes
+    assert "stopped by the user before the run began" not in judge(steady(), end=10, planned=1, stopped_by_user=True).notes
+
+
+@pytest.mark.parametrize("end", [0, 50])
+def test_a_level_cannot_be_judged_in_a_window_shorter_than_a_request(end: float) -> None:
+    rows = [answer(i, 0, tokens=[49, 50]) for i in range(2)]
+    verdict = judge(rows, end=end, open_loop=False, concurrency=10)
+    assert verdict.valid
+    assert any("whether timing.concurrency was held cannot be judged" in note for note in verdict.notes)
+
+
+def test_no_more_can_be_in_flight_than_there_are_requests() -> None:
+    rows = [answer(0, 0, tokens=[90, 100]), answer(1, 0, tokens=[90, 100]), answer(2, 0, tokens=[50, 60])]
+    assert "2.6 of 3 requests" in only(judge(rows, end=100.001, open_loop=False, concurrency=10), "level_not_held").detail
+    assert judge(rows[:2], end=100.001, open_loop=False, concurrency=10).valid
+
+
+@pytest.mark.parametrize("failed", [0, 2])
+def test_where_requests_fail_the_advice_is_to_see_the_errors_first(failed: int) -> None:
+    rows = [row | {"error": "reset"} for row in steady()[:failed]] + steady()[failed:]
+    verdict = judge(rows, open_loop=False, concurrency=9, busiest_second=0.97)
+    advices = {reason.reason: reason.advice for reason in verdict.reasons}
+    for name in ("generator_saturated", "level_not_held"):
+        assert advices[name].startswith("failing requests may be the cause") == bool(failed)
 
 
 @pytest.mark.parametrize(("promised", "template", "valid"), [(True, 3, True), (True, None, False), (True, 2, False), (False, None, True)])

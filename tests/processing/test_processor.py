@@ -2,6 +2,7 @@ import pyarrow as pa
 import pytest
 from spooled import DONE, OFFSET, ROLE, START, Parent, data, exchange, good, spool, task, token, writer
 
+from aiperf.errors import MeasureError
 from aiperf.metrics.columns import has_metrics
 from aiperf.processing import processor
 from aiperf.processing.processor import process_job
@@ -207,3 +208,25 @@ def test_a_request_that_was_never_answered(tmp_path):
     assert (rows[0]["error"], rows[0]["reason"], rows[0]["status"], rows[0]["stamp"]) == ("connect", "connection refused", None, None)
     assert rows[0]["schedule_lateness"] == 0
     assert said["samples"] == {"connect": "connection refused"}
+
+
+def test_a_disk_that_refuses_is_an_error_that_names_the_file(tmp_path):
+    job = task(tmp_path, [spool(tmp_path / "0", [good(0)])])
+    job.records.with_name(job.records.name + ".part").mkdir(parents=True)
+    parent = Parent()
+    with pytest.raises(MeasureError, match=rf"{job.records.name}: cannot be written \(.+\)"):
+        process_job(parent, job)
+    assert parent.said == []
+    assert not job.records.exists()
+
+
+@pytest.mark.parametrize(
+    ("made", "tag", "value"),
+    [
+        (exchange(0, [ROLE, data({"choices": [{"delta": {}, "finish_reason": "stop"}]}), DONE]), "request_latency", None),
+        (exchange(0, [b'{"choices": [{"message": {"content": ""}}]}'], content_type="application/json"), "request_latency", 1.0),
+    ],
+)
+def test_an_answer_without_a_token_has_a_latency_only_where_it_was_not_streamed(tmp_path, made, tag, value):
+    _, rows = run(task(tmp_path, [spool(tmp_path / "0", [made])]), Parent(["finish"]))
+    assert (rows[0]["error"], rows[0][tag]) == (None, value)

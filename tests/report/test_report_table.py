@@ -132,6 +132,12 @@ def test_a_run_of_nothing_has_a_report() -> None:
     assert "INVALID" in found
 
 
+def test_a_run_that_never_began_has_no_window() -> None:
+    found = text(replace(SUMMARY, window=Window(0, 270), facts={"open_loop": True, "began": False}))
+    assert "stopped before the run began" in found
+    assert "window of" not in found
+
+
 def test_colour_only_where_it_is_asked_for() -> None:
     plain, painted = text(replace(SUMMARY, verdict=VOID)), text(replace(SUMMARY, verdict=VOID), colour=True)
     assert "\x1b" not in plain

@@ -127,3 +127,11 @@ class TestPlan:
         pq.write_table(pa.table({"a": [1]}), tmp_path / "plan.parquet")
         with pytest.raises(MeasureError, match="cannot be read"):
             read_plan(tmp_path / "plan.parquet")
+
+
+@pytest.mark.parametrize("rows", [1, 200_000])
+def test_a_full_disk_is_told_and_leaves_nothing_behind(tmp_path, rows):
+    (tmp_path / "0.parquet.part").symlink_to("/dev/full")
+    with pytest.raises(MeasureError, match=r"0\.parquet: cannot be written"), RecordsWriter(tmp_path / "0.parquet") as file:
+        file.append(records(*range(rows)))
+    assert list(tmp_path.iterdir()) == []

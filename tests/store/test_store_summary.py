@@ -40,14 +40,18 @@ def test_the_layout(tmp_path: Path) -> None:
     assert (found["schema_version"], found["name"]) == ("1.0", "trial")
     assert list(found["verdict"]) == ["word", "reasons", "ignored", "notes"]
     assert found["verdict"]["word"] == "INVALID"
-    assert found["window"]["seconds"] == 10.0
+    assert list(found["window"]) == ["start_ns", "end_ns", "seconds", "left_out_before", "left_out_after"]
+    assert [found["window"][key] for key in ("seconds", "left_out_before", "left_out_after")] == [10.0, 1, 2]
     assert found["metrics"]["request_latency"] == {"unit": "ms", "n": 3, "stats": dict(LATENCY.stats), "unsupported": ["p99", "p99.9"]}
 
 
 def test_the_table(tmp_path: Path) -> None:
     write(SUMMARY, tmp_path, name="trial")
-    latency, rate = csv.DictReader((tmp_path / "summary.csv").read_text().splitlines())
-    assert list(latency) == ["metric", "unit", "n", *STATS]
+    latency, rate, whole, verdict = csv.DictReader((tmp_path / "summary.csv").read_text().splitlines())
+    assert list(latency) == ["metric", "unit", "n", *STATS, "scope", "unsupported", "note"]
+    assert (latency["scope"], latency["unsupported"], latency["note"]) == ("window", "p99;p99.9", "")
+    assert whole == rate | {"scope": "whole"}
+    assert {name: said for name, said in verdict.items() if said} == {"metric": "verdict", "note": "INVALID"}
     assert (latency["metric"], latency["unit"], latency["n"], latency["p99"], latency["std"]) == ("request_latency", "ms", "3", "2.5", "")
     assert (rate["avg"], rate["p50"]) == ("12.5", "")
 
@@ -91,3 +95,10 @@ def test_what_is_no_summary_is_refused_with_its_path(tmp_path: Path, text: str) 
 def test_a_summary_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MeasureError, match="absent"):
         read(tmp_path / "absent")
+
+
+def test_a_folder_that_refuses_is_told_and_left_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "summary.json").mkdir()
+    with pytest.raises(MeasureError, match=r"summary\.json: cannot be written"):
+        write(SUMMARY, tmp_path, name="trial")
+    assert [path.name for path in tmp_path.iterdir()] == ["summary.json"]

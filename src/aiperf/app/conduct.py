@@ -1,7 +1,7 @@
 """Runs generators and processors to their end, shows how it goes, and hears Ctrl-C."""
 
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
@@ -24,16 +24,20 @@ class Outcome:
 
 
 class Interrupts:
-    """Counts Ctrl-C; the second one is raised at once."""
+    """Counts Ctrl-C. The second one is raised at once, and so is the first until there is a load to be ended in order (`patient`)."""
 
     def __init__(self) -> None:
         self.count = 0
+        self.patient = False
+        self.at_once: Callable[[], None] | None = None
 
     def __call__(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002 - what a handler gets
         """A signal came."""
         self.count += 1
-        if self.count > 1:
+        if self.count > 1 or not self.patient:
             raise KeyboardInterrupt
+        if self.at_once is not None:
+            self.at_once()
 
 
 @contextmanager
@@ -49,13 +53,15 @@ def interrupts() -> Iterator[Interrupts]:
 
 
 class Conductor:
-    """Starts jobs on a cluster and follows them: processors finish when the last generator is gone."""
+    """Starts jobs on a cluster and follows them: processors finish when the last generator is gone. `total`: the run's requests."""
 
     def __init__(self, cluster: Cluster, screen: Screen, total: int | None) -> None:
         self._cluster, self._screen, self._total = cluster, screen, total
         self._running: set[str] = set()
         self._generating: set[str] = set()
         self._outcome = Outcome()
+        self._spare: dict[str, Job] = {}
+        self._to_stop: set[str] = set()
 
     def run(self, generators: list[Job], processors: list[Job], heard: Interrupts) -> Outcome:
         """Run them all; returns when the last has ended."""
@@ -63,6 +69,9 @@ class Conductor:
             self._cluster.start(job)
             self._running.add(job.name)
         self._generating = {job.name for job in generators}
+        self._to_stop = set(self._generating)
+        self._spare = {job.name: job for job in processors}
+        heard.at_once = self._stop  # a cluster that works in this process is not back here before the load is over
         while self._running:
             self._hear(heard)
             for event in self._cluster.wait(_LOOK_S):
@@ -73,8 +82,12 @@ class Conductor:
         if heard.count and not self._outcome.stopped:
             self._outcome.stopped = True
             self._screen.line("stopping: nothing new is sent, the report follows; Ctrl-C again ends at once")
-            for name in self._generating:
-                self._cluster.tell(name, "stop")
+            self._stop()
+
+    def _stop(self) -> None:
+        told, self._to_stop = self._to_stop, set()
+        for name in told:
+            self._cluster.tell(name, "stop")
 
     def _take(self, event: Event) -> None:
         if event.ended:
@@ -89,10 +102,22 @@ class Conductor:
     def _ended(self, event: Event) -> None:
         self._running.discard(event.worker)
         if event.error is not None:
-            self._outcome.dead[event.worker] = event.error
-            self._screen.line(f"{event.worker} {event.error}")
+            self._died(event.worker, event.error)
         if event.worker in self._generating:
             self._generating.discard(event.worker)
             if not self._generating:
                 for name in self._running:
                     self._cluster.tell(name, "finish")
+
+    def _died(self, worker: str, error: str) -> None:
+        """A processor can begin again from the spool, once; what a generator would have sent cannot be made up for."""
+        job = self._spare.pop(worker, None)
+        if job is None:
+            self._outcome.dead[worker] = error
+            self._screen.line(f"{worker} {error}")
+            return
+        self._screen.line(f"{worker} {error}; it begins again from the spool")
+        self._cluster.start(job)
+        self._running.add(worker)
+        if not self._generating:
+            self._cluster.tell(worker, "finish")

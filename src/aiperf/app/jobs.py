@@ -1,6 +1,7 @@
 """What runs in workers: a load generator, made of the parts that the registry names."""
 
 import gc
+import resource
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,6 +73,7 @@ def generate(channel: Channel, task: LoadTask) -> None:
     """Play the task; tells pulses, and in the end how it went."""
     target, options = task.target, task.target.options
     endpoint = speaker(target)
+    _allow_descriptors()
     loop = EpollLoop(task.spin_ns)
     spool = SpoolWriter(task.spool)
     plan = LoadPlan(task.schedule, Render(task.source, endpoint), len(target.urls), task.stop_ns, task.generator)
@@ -90,6 +92,17 @@ def generate(channel: Channel, task: LoadTask) -> None:
         transport.close()
         loop.close()
     channel.tell({**said, **_spooled(spool), "reopened": transport.reopened, "generator": task.generator, "at_ns": clock.now_ns()})
+
+
+def descriptors() -> int | None:
+    """Files and connections that a process may have open, at most; None where nothing limits them."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return None if hard == resource.RLIM_INFINITY else hard
+
+
+def _allow_descriptors() -> None:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _spooled(spool: SpoolWriter) -> dict[str, Any]:

@@ -36,13 +36,6 @@ class Plan:
         run = self.schedule.run
         return len(run.due_ns) if run.due_ns is not None else run.requests
 
-    @property
-    def total(self) -> int | None:
-        """Requests of all phases; None where only the load shows it."""
-        counts = [len(p.due_ns) if p.due_ns is not None else p.requests for p in self.schedule.phases]
-        known = [count for count in counts if count is not None]
-        return sum(known) if len(known) == len(counts) else None
-
 
 def make(experiment: Experiment, salt: str) -> Plan:
     """Load the data and lay out the schedule. Raises ConfigError and DataError, before anything is sent."""

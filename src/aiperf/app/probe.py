@@ -23,7 +23,12 @@ _LENGTHS = (8, 24)
 _TOKENS = 4
 _EVERY_S = 0.1
 _LONGEST_S = 120.0
-_READY_S = 5.0
+_READY_S = 4.0
+_REASONING = ("reasoning_content", "reasoning")
+
+
+class SettledError(MeasureError):
+    """What a server says for good: waiting longer would not change it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +37,7 @@ class Found:
 
     streaming: bool
     usage: bool
-    reasoning: bool
+    reasoning: str | None
     template_tokens: int | None
     finish_reason: str | None
     output_exact: bool | None
@@ -46,8 +51,8 @@ class Found:
     def words(self) -> str:
         """For a person."""
         said = ["streams" if self.streaming else "answers in one piece", "counts tokens" if self.usage else "sends no usage"]
-        if self.reasoning:
-            said.append("reasons")
+        if self.reasoning is not None:
+            said.append(f"reasons in {self.reasoning}")
         if self.template_tokens is not None:
             said.append(f"adds {self.template_tokens} tokens of chat template to a prompt")
         elif self.usage:
@@ -59,34 +64,56 @@ class Found:
         return ", ".join(said)
 
 
-def prepared(options: Options, urls: tuple[str, ...], *, exact: bool, fetch: Fetch) -> Target:
+def patience(options: Options) -> int:
+    """Until when a server that is still loading is waited for (CLOCK_MONOTONIC)."""
+    return clock.monotonic_ns() + round(options.wait_s * clock.SECOND)
+
+
+def prepared(options: Options, urls: tuple[str, ...], *, exact: bool, fetch: Fetch, until_ns: int | None = None) -> Target:
     """Wait for the server and learn its model. Raises MeasureError with what was tried."""
-    until = clock.monotonic_ns() + round(options.wait_s * clock.SECOND)
-    model = options.model or _patient(lambda: _only_model(urls[0], fetch), until)
+    model = options.model or _patient(lambda: _only_model(urls[0], fetch), patience(options) if until_ns is None else until_ns)
     return Target(options, urls, model, path_of(options), exact)
 
 
-def probe(target: Target, source: Source, *, fetch: HttpFetch) -> tuple[Target, Found]:
+def probe(target: Target, source: Source, *, fetch: HttpFetch, until_ns: int | None = None) -> tuple[Target, Found]:
     """Send two short requests; the target as it can be spoken to, and what was found."""
-    until = clock.monotonic_ns() + round(target.options.wait_s * clock.SECOND)
+    until = patience(target.options) if until_ns is None else until_ns
     texts = [_prompt(source, length) for length in _LENGTHS]
     refused = None
-    first, _ = _patient(lambda: _asked(target, texts[0], fetch), until)
-    if first.error == "http_4xx" and target.options.streaming:
+    first: _Heard = _patient(lambda: _asked(target, texts[0], fetch), until)
+    if first.said.error == "http_4xx" and target.options.streaming:
         plain = replace(target, usage=False)
-        again, _ = _asked(plain, texts[0], fetch)
-        if again.error is None:
-            target, first, refused = plain, again, first.reason
-    second, closes = _asked(target, texts[1], fetch)
-    for said in (first, second):
-        if said.error is not None:
-            hint = "; dataset.output_tokens.exact=false asks for less" if target.exact and said.error == "http_4xx" else ""
-            raise MeasureError(
-                f"POST {full(target.urls[0], target.path)}: the server answers a probe with {said.error}: {said.reason}{hint}"
-            )
-    if closes:
+        again = _asked(plain, texts[0], fetch)
+        if again.said.error is None:
+            target, first, refused = plain, again, first.said.reason
+    second = _asked(target, texts[1], fetch)
+    for heard in (first, second):
+        if heard.said.error is not None:
+            raise MeasureError(f"POST {full(target.urls[0], target.path)}: {_refusal(heard, target)}")
+    if second.closes:
         target = replace(target, options=target.options.model_copy(update={"connection": "new"}))
-    return target, replace(_found(target, (first, second)), closes=closes, refused=refused)
+    return target, replace(_found(target, (first, second)), refused=refused)
+
+
+def _refusal(heard: "_Heard", target: Target) -> str:
+    """Why a probe failed, and what might help."""
+    hints = {
+        401: "; give endpoint.api_key", 403: "; is endpoint.api_key right?", 404: "; is endpoint.path right, and the model there?",
+        400: "; dataset.output_tokens.exact=false asks for less" if target.exact else "",
+    }  # fmt: skip
+    where = f" to {heard.location}" if heard.location else ""
+    return f"a probe got status {heard.status}{where} ({heard.said.error}): {heard.said.reason}{hints.get(heard.status, '')}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Heard:
+    """A probe's answer, and whether the server then broke its promise to keep the connection."""
+
+    said: Said
+    status: int
+    location: str | None
+    closes: bool
+    reasoning: str | None
 
 
 def _patient(ask: Callable[[], Any], until_ns: int) -> Any:
@@ -96,28 +123,30 @@ def _patient(ask: Callable[[], Any], until_ns: int) -> Any:
             answer = ask()
             if not (_still_loading(answer) and clock.monotonic_ns() < until_ns):
                 return answer
-        except MeasureError:
-            if clock.monotonic_ns() >= until_ns:
+        except MeasureError as exc:
+            if isinstance(exc, SettledError) or clock.monotonic_ns() >= until_ns:
                 raise
         clock.sleep(_EVERY_S)
 
 
 def _still_loading(answer: Any) -> bool:
-    return isinstance(answer, tuple) and isinstance(answer[0], Said) and answer[0].error == "http_5xx"
+    return isinstance(answer, _Heard) and answer.said.error == "http_5xx"
 
 
 def _only_model(url: str, fetch: Fetch) -> str:
     where = full(url, "/v1/models")
     status, _, body = fetch(where, timeout_s=_READY_S)
     hint = "; name one with endpoint.model=…"
+    if status in (401, 403):
+        raise SettledError(f"GET {where}: status {status}; give endpoint.api_key")
     if status != 200:
-        raise MeasureError(f"GET {where}: status {status}{hint}")
+        raise (MeasureError if status >= 500 else SettledError)(f"GET {where}: status {status}{hint}")
     try:
-        names = [str(entry["id"]) for entry in msgspec.json.decode(body)["data"]]
+        names = [entry["id"] for entry in msgspec.json.decode(body)["data"] if isinstance(entry["id"], str)]
     except (msgspec.DecodeError, KeyError, TypeError) as exc:
         raise MeasureError(f"GET {where}: the answer lists no models{hint}") from exc
     if len(names) != 1:
-        raise MeasureError(f"GET {where}: {'no model' if not names else ', '.join(names)}{hint}")
+        raise (SettledError if names else MeasureError)(f"GET {where}: {', '.join(names) or 'no model'}{hint}")
     return names[0]
 
 
@@ -131,21 +160,28 @@ def _prompt(source: Source, words: int) -> Turn:
     return Turn(" ".join(text[:words]), words, _TOKENS)
 
 
-def _asked(target: Target, turn: Turn, fetch: HttpFetch) -> tuple[Said, bool]:
-    """What the server says, and whether it then broke its promise to keep the connection."""
+def _asked(target: Target, turn: Turn, fetch: HttpFetch) -> _Heard:
     endpoint, limits = speaker(target), target.options.timeout_s
-    patience = min(limits.connect + limits.first_byte, limits.total, _LONGEST_S)
-    (status, headers, body), closes = fetch.watched(full(target.urls[0], target.path), endpoint.body(turn), timeout_s=patience)
-    return endpoint.answer(Answer(status, headers.get("content-type"), [body], complete=True)), closes
+    longest = min(limits.connect + limits.first_byte, limits.total, _LONGEST_S)
+    (status, headers, body), closes = fetch.watched(full(target.urls[0], target.path), endpoint.body(turn), timeout_s=longest)
+    said = endpoint.answer(Answer(status, headers.get("content-type"), [body], complete=True))
+    field = next((name for name in _REASONING if f'"{name}"'.encode() in body), None)
+    return _Heard(said, status, headers.get("location"), closes, field if _reasons(said) else None)
 
 
-def _found(target: Target, said: tuple[Said, Said]) -> Found:
+def _reasons(said: Said) -> bool:
+    return any(CHANNELS[channel] == "reasoning" for channel in said.channels)
+
+
+def _found(target: Target, heard: tuple[_Heard, _Heard]) -> Found:
+    said = tuple(one.said for one in heard)
     added = {s.input_tokens - n for s, n in zip(said, _LENGTHS) if s.input_tokens is not None}
     counts = [s.output_tokens for s in said if s.output_tokens is not None]
     return Found(
         streaming=target.options.streaming and len(said[1].channels) > 1,
         usage=all(s.input_tokens is not None for s in said),
-        reasoning=any(CHANNELS[c] == "reasoning" for s in said for c in s.channels),
+        reasoning=next((one.reasoning for one in heard if one.reasoning is not None), None),
+        closes=heard[1].closes,
         template_tokens=added.pop() if len(added) == 1 else None,
         finish_reason=said[1].finish_reason,
         output_exact=all(count == _TOKENS for count in counts) if target.exact and counts else None,

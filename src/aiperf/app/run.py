@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,9 +12,9 @@ from aiperf import clock
 from aiperf.app import GENERATE, GENERATOR, host
 from aiperf.app import plan as planning
 from aiperf.app.conduct import Conductor, Outcome, interrupts
-from aiperf.app.jobs import LoadTask, Render, Target, path_of, speaker
+from aiperf.app.jobs import LoadTask, Render, Target, descriptors, path_of, speaker
 from aiperf.app.plan import Plan
-from aiperf.app.probe import Found, prepared, probe
+from aiperf.app.probe import Found, patience, prepared, probe
 from aiperf.app.served import metrics_texts, served
 from aiperf.cluster.local import Worker
 from aiperf.config.compose import Composed
@@ -33,6 +33,7 @@ from aiperf.transports.origin import request_headers
 
 VALID, NOTHING, INVALID, GATE, STOPPED = 0, 1, 3, 4, 130
 _RENDERED = 5
+_OWN_FILES = 16
 _NICE = 10
 
 
@@ -83,17 +84,34 @@ def run(composed: Composed, *, arguments: Sequence[str], dry_run: bool, say: Cal
         "schema_version": "1.0", "name": experiment.name, "run": name, "argv": redacted(arguments), "seed": experiment.seed,
         "data_sha256": planning.data_hash(experiment), "choices": dict(composed.choices),
     }  # fmt: skip
-    for line in (*composed.notes, *planning.words(experiment, plan)):
+    for line in (*composed.notes, *planning.words(experiment, plan), *_too_many(plan)):
         screen.line(line)
+    overlooked: tuple[type[MeasureError], ...] = (
+        MeasureError,
+    )  # of a receipt that cannot be written either: what went wrong first is told
     try:
-        return _dry(made) if dry_run else _measured(made)
+        code = _dry(made) if dry_run else _measured(made)
+        overlooked = ()
     finally:
-        campaign.write_json("receipt.json", {**journal.facts, **host.facts(), "stages": journal.stages})
+        with suppress(*overlooked):
+            _write_receipt(made)
+    return code
+
+
+def _write_receipt(run: Run) -> None:
+    run.campaign.write_json("receipt.json", {**run.journal.facts, **host.facts(), "stages": run.journal.stages})
+
+
+def _too_many(plan: Plan) -> Iterator[str]:
+    """A word on a level that this machine's limit on open files cannot hold."""
+    level, limit = plan.schedule.run.concurrency, descriptors()
+    if level is not None and limit is not None and level + _OWN_FILES > limit:
+        yield f"note      {level:,} in flight need as many open files, the limit is {limit:,}: raise it (ulimit -n), or requests will fail"
 
 
 def _dry(run: Run) -> int:
     """Write the plan and five rendered requests; send nothing."""
-    write_plan(run.campaign.plan, planning.table(run.plan, run.experiment.seed))
+    _write_plan(run, {phase.name: phase.requests or 0 for phase in run.plan.schedule.phases})
     options = run.experiment.endpoint
     target = Target(options, options.url, options.model or "MODEL", path_of(options), run.experiment.dataset.output_tokens.exact)
     render, phase = Render(run.plan.source, speaker(target)), run.plan.schedule.run
@@ -113,8 +131,10 @@ def _measured(run: Run) -> int:
             with run.journal.stage("probe"):
                 fetch, target, found = _ready(run, urls)
             before = metrics_texts(urls, fetch)
+            heard.patient = True
             with run.journal.stage("load"):
                 outcome = _loaded(run, target, found, heard)
+                outcome.stopped = heard.count > 0
             after = metrics_texts(urls, fetch)
         for when, texts in (("before", before), ("after", after)):
             for place, text in texts.items():
@@ -125,8 +145,9 @@ def _measured(run: Run) -> int:
 def _ready(run: Run, urls: tuple[str, ...]) -> tuple[HttpFetch, Target, Found]:
     options = run.experiment.endpoint
     fetch = HttpFetch({**request_headers(options), "X-Request-ID": f"{run.name}-probe"}, options.ca_path)
-    target = prepared(options, urls, exact=run.experiment.dataset.output_tokens.exact, fetch=fetch)
-    target, found = probe(target, run.plan.source, fetch=fetch)
+    until = patience(options)
+    target = prepared(options, urls, exact=run.experiment.dataset.output_tokens.exact, fetch=fetch, until_ns=until)
+    target, found = probe(target, run.plan.source, fetch=fetch, until_ns=until)
     run.journal.facts |= {"urls": list(urls), "model": target.model, "probe": found.facts()}
     run.screen.line(f"server    {target.model} at {', '.join(urls)} {found.words()}")
     return fetch, target, found
@@ -136,12 +157,12 @@ def _loaded(run: Run, target: Target, found: Found, heard: Any) -> Outcome:
     """Play the plan; records come about while it runs."""
     plan, experiment = run.plan, run.experiment
     if plan.open_loop:
-        write_plan(run.campaign.plan, planning.table(plan, experiment.seed))
+        _write_plan(run)
     spool = run.campaign.spool / f"{GENERATOR}.spool"
     task = LoadTask(target, plan.source, plan.schedule, plan.stop_ns, spool, run.name, round(experiment.timing.spin_us * clock.MICROSECOND))
     generator = Job(GENERATOR, GENERATE, task, cores=run.cores.generator)
     with closing(get_class("cluster", experiment.cluster.type)(run.hatched)) as cluster:
-        outcome = Conductor(cluster, run.screen, plan.total).run([generator], _processors(run, target, found), heard)
+        outcome = Conductor(cluster, run.screen, plan.planned).run([generator], _processors(run, target, found), heard)
     run.journal.facts |= {
         "generators": list(outcome.generators.values()), "processors": list(outcome.processors.values()), "dead": outcome.dead,
     }  # fmt: skip
@@ -180,12 +201,16 @@ def _reported(run: Run, found: Found, outcome: Outcome) -> int:
         summary = judge.judged(records, experiment=run.experiment, plan=run.plan, found=found, outcome=outcome)
     with run.journal.stage("report"):
         if not run.plan.open_loop:
-            write_plan(run.campaign.plan, planning.table(run.plan, run.experiment.seed, judge.reached(records)))
+            _write_plan(run, judge.reached(records))
         summaries.write(summary, run.campaign.trial, name=run.experiment.name)
         run.journal.facts |= {"verdict": summary.verdict.word, "stamps": _stamps(records)}
         _clean(run)
     run.screen.line(report.final(summary, title=run.experiment.name, folder=str(run.campaign.folder), colour=sys.stdout.isatty()))
     return _code(summary, outcome)
+
+
+def _write_plan(run: Run, reached: dict[str, int] | None = None) -> None:
+    write_plan(run.campaign.plan, planning.table(run.plan, run.experiment.seed, reached))
 
 
 def _records(run: Run) -> pa.Table:

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from aiperf import clock
 from aiperf.app.host import Cores
 from aiperf.config.endpoint import Endpoint as Options
-from aiperf.errors import MeasureError
+from aiperf.errors import ConfigError, MeasureError
 from aiperf.plugin.plugins import get_class
 from aiperf.seams import Cluster, Fetch, Job
 from aiperf.transports.origin import full
@@ -22,6 +23,9 @@ def served(options: Options, cores: Cores) -> Iterator[tuple[str, ...]]:
     if options.simulator is None:
         yield options.url
         return
+    log = options.simulator.log
+    if log is not None and not Path(log).expanduser().parent.is_dir():
+        raise ConfigError(f"endpoint.simulator.log: the folder of {log} does not exist")
     cluster: Cluster = get_class("cluster", "local")()
     try:
         cluster.start(Job(_NAME, "aiperf.simulator.server:serve_job", options.simulator, cores=cores.others))

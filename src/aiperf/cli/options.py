@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from aiperf.config import roots
 from aiperf.config.nearest import hint
 from aiperf.errors import ConfigError
 
@@ -46,11 +47,16 @@ def parse(argv: Sequence[str]) -> Options:
     if wants_help or "--version" in flags:
         return Options(None, tuple(words), wants_help, not wants_help)
     if verb is not None and verb not in VERBS:
-        raise ConfigError(f"{verb!r} is no verb{hint(verb, VERBS) or '.'} Verbs: {', '.join(VERBS)}; an experiment is experiment=NAME")
+        raise ConfigError(f"{verb!r} is no verb{_meant(verb) or '.'} Verbs: {', '.join(VERBS)}; an experiment is experiment=NAME")
     _check_fit(verb or "run", flags)
     cfg = flags.get("--cfg", [None])[-1]
     folders = tuple(Path(folder) for folder in flags.get("--config-dir", []) if folder is not None)
     return Options(verb, tuple(words[1:] if verb else words), cfg=cfg, config_dirs=folders, dry_run="--dry-run" in flags)
+
+
+def _meant(verb: str) -> str:
+    is_experiment = verb in roots.choices("experiment", roots.roots())
+    return f", did you mean experiment={verb}?" if is_experiment else hint(verb, VERBS)
 
 
 def _is_word(text: str) -> bool:

@@ -13,7 +13,7 @@ _MOST_PENDING = 1 << 22
 
 
 class SocketChannel:
-    """One end of a line. `closed` once the other end is gone."""
+    """One end of a line. `closed` once the other end is gone and all that it had said has been read."""
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
@@ -46,7 +46,7 @@ class SocketChannel:
 
     def close(self, wait_s: float = 2.0) -> None:
         """Send what is pending, for at most `wait_s`, and close."""
-        while self._out and not self.closed and select.select([], [self._sock], [], wait_s)[1]:
+        while self._out and select.select([], [self._sock], [], wait_s)[1]:
             self._flush()
         self._sock.close()
         self.closed = True
@@ -65,10 +65,10 @@ class SocketChannel:
             return b""
 
     def _flush(self) -> None:
-        if not self._out or self.closed:
+        if not self._out:
             return
         with contextlib.suppress(BlockingIOError):
             try:
                 del self._out[: self._sock.send(self._out)]
-            except ConnectionError:
-                self.closed = True
+            except ConnectionError:  # nobody hears us any more, but their last words may still wait to be read
+                self._out.clear()

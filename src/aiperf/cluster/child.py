@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import Any
 
 from aiperf.cluster.channel import SocketChannel
+from aiperf.errors import AiperfError
 
 
 def resolved(target: str) -> Any:
@@ -30,8 +31,12 @@ def main() -> None:
         return
     argument = pickle.loads(packed)  # noqa: S301 - our own parent wrote it
     channel = SocketChannel(socket.socket(fileno=int(fd)))
-    work(channel, argument)
-    channel.close()
+    try:
+        work(channel, argument)
+    except AiperfError as exc:  # a bug keeps its traceback
+        sys.exit(str(exc))
+    finally:
+        channel.close()
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from aiperf.cluster.channel import SocketChannel
+from aiperf.errors import MeasureError
 from aiperf.seams import Event, Job
 
 _LAST_WORDS = 2000
@@ -44,21 +45,37 @@ class Worker:
 
 
 def hatch(name: str, target: str, nice: int = 0) -> Worker:
-    """Start a process that imports the target while others still make up their minds about the argument."""
+    """Start a process that imports the target while others still make up their minds about the argument. Raises MeasureError."""
+    try:
+        return _hatched(name, target, nice)
+    except OSError as exc:
+        raise MeasureError(f"{name} could not be started ({exc.strerror or exc})") from exc
+
+
+def _hatched(name: str, target: str, nice: int) -> Worker:
     ours, theirs = socket.socketpair()
     errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed with the worker
     command = [sys.executable, "-m", "aiperf.cluster.child", name, str(theirs.fileno()), target]
-    process = subprocess.Popen(  # noqa: S603 - our own module
-        command, stdin=subprocess.PIPE, stderr=errors, pass_fds=[theirs.fileno()], start_new_session=True, env={**os.environ, **_ONE_THREAD}
-    )
-    theirs.close()
+    try:
+        process = subprocess.Popen(  # noqa: S603 - our own module
+            command, stdin=subprocess.PIPE, stderr=errors, pass_fds=[theirs.fileno()], start_new_session=True,
+            env={**os.environ, **_ONE_THREAD},
+        )  # fmt: skip
+    except OSError:
+        ours.close()
+        errors.close()
+        raise
+    finally:
+        theirs.close()
     _step_back(process.pid, nice)
     return Worker(name, target, nice, process, SocketChannel(ours), errors)
 
 
 def _step_back(pid: int, nice: int) -> None:
     """Lower a worker's priority from its first instruction on: whoever sends gets the core at once, not a slice later."""
-    if nice:
+    if not nice:
+        return
+    with contextlib.suppress(PermissionError, ProcessLookupError):  # where it is forbidden it stays as it is; a death is told by `wait`
         os.setpriority(os.PRIO_PROCESS, pid, nice)
         if hasattr(os, "SCHED_IDLE"):
             os.sched_setscheduler(pid, os.SCHED_IDLE, os.sched_param(0))

@@ -7,6 +7,7 @@ what the command line sets is set on the result, so that each argument can be re
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -65,6 +66,11 @@ def _choice_problems(chosen: Sequence[Argument], current: Reading) -> list[str]:
         f"{grammar.shown(argument.text, Experiment)}: {_unknown_choice(argument.group, argument.value, current)}"
         for argument in chosen
         if argument.value is not None and roots.find(argument.group, argument.value, current.folders) is None
+    ]
+    problems += [
+        f"{grammar.shown(later.text, Experiment)}: {later.group} is chosen already, by {grammar.shown(first.text, Experiment)}; give one"
+        for first, later in combinations(chosen, 2)
+        if first.group == later.group
     ]
     name = current.taken.get("experiment")
     file = roots.find("experiment", name, current.folders) if name else None

@@ -1,5 +1,7 @@
 """The server under test."""
 
+import json
+import re
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -7,6 +9,13 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from aiperf.config.base import Model
 from aiperf.config.units import Milliseconds, Seconds
+
+_HEADER = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII)
+_UNSENDABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]|[^\x00-\xff]")
+_PATH = re.compile(r'/[!"$-~]*')
+_OF_AN_API = re.compile(r"/(?:(?:chat/)?completions|embeddings|responses|v1/(?:messages|models))$")
+_STARS = "***"
+"""What stands in place of a secret where an experiment was written."""
 
 Rate = Annotated[float, Field(ge=0, le=1)]
 
@@ -82,6 +91,31 @@ def _urls(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
 
 
+def _url_problem(url: str) -> str | None:
+    """What is wrong with a base address, without the address, which may hold a secret; None if nothing is."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError as exc:
+        return "is no URL" if "@" in url else f"is no URL: {exc}"
+    faults = {
+        "needs a scheme and a host, as in http://127.0.0.1:8000": parts.scheme not in ("http", "https") or not parts.hostname,
+        "holds a user or a password; give endpoint.api_key or endpoint.headers.Authorization instead": "@" in parts.netloc,
+        "holds a query or a fragment; give the base address alone, as in http://127.0.0.1:8000": "?" in url or "#" in url,
+        "holds a space or a control character": re.search(r"[\s\x00-\x1f\x7f]", url),
+        "has port 0, which no server has": port == 0,
+        "ends in the path of an API; give the base address, as in http://127.0.0.1:8000": _OF_AN_API.search(parts.path.rstrip("/")),
+    }
+    return next((fault for fault, found in faults.items() if found), None)
+
+
+def _value_problem(value: str) -> str | None:
+    """Why a header cannot carry a value, without the value; None if it can."""
+    if value == _STARS:
+        return "is hidden (***); what was hidden has to be given again"
+    return "holds a character that no header can carry (latin-1 on one line)" if _UNSENDABLE.search(value) else None
+
+
 class Endpoint(Model):
     """The server under test, and how it is spoken to."""
 
@@ -120,22 +154,47 @@ class Endpoint(Model):
     @classmethod
     def _has_a_host(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
         for url in urls:
-            try:
-                parts = urlsplit(url)
-                parts.port  # noqa: B018 - raises for a port that is no number
-            except ValueError as exc:
-                raise ValueError(f"{url!r} is no URL: {exc}") from exc
-            if parts.scheme not in ("http", "https") or not parts.hostname:
-                raise ValueError(f"{url!r} needs a scheme and a host, as in http://127.0.0.1:8000")
+            if problem := _url_problem(url):
+                raise ValueError(problem if "@" in url or "?" in url else f"{url!r} {problem}")
         return tuple(url.rstrip("/") for url in urls)
 
     @field_validator("headers")
     @classmethod
     def _one_line_each(cls, headers: dict[str, str]) -> dict[str, str]:
         for name, value in headers.items():
-            if not name or any(c in name for c in " :\r\n") or any(c in value for c in "\r\n"):
-                raise ValueError(f"{name!r} is no header: a name without space or colon, a value on one line")
+            if not _HEADER.fullmatch(name):
+                raise ValueError(f"{name!r} is no header: a name of ASCII without space or colon, a value on one line")
+            if problem := _value_problem(value):
+                raise ValueError(f"the value of {name!r} {problem}")
         return headers
+
+    @field_validator("api_key")
+    @classmethod
+    def _can_be_sent(cls, api_key: str | None) -> str | None:
+        if api_key is not None and (problem := _value_problem(api_key)):
+            raise ValueError(f"{problem}; it is sent as Authorization")
+        return api_key
+
+    @field_validator("path")
+    @classmethod
+    def _is_a_path(cls, path: str | None) -> str | None:
+        if path is not None and not _PATH.fullmatch(path):
+            raise ValueError("expected a path that begins with / and holds no space, no control character and no letter outside ASCII")
+        return path
+
+    @field_validator("extra")
+    @classmethod
+    def _fits_a_body(cls, extra: dict[str, Any]) -> dict[str, Any]:
+        if "stream" in extra:
+            raise ValueError("stream cannot be set here; whether answers are streamed is endpoint.streaming=true or false")
+        for name, value in extra.items():
+            try:
+                json.dumps(value, allow_nan=False)
+            except (ValueError, TypeError) as exc:
+                raise ValueError(
+                    f"{name} cannot be sent as JSON: expected finite numbers, text, true, false, null, lists and keys"
+                ) from exc
+        return extra
 
     @model_validator(mode="after")
     def _one_server(self) -> "Endpoint":

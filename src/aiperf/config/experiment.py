@@ -42,7 +42,7 @@ class VerdictLimits(Model):
 class Output(Model):
     """Where results go."""
 
-    dir: str = "outputs"
+    dir: str = Field("outputs", min_length=1)
     """Folder that holds a folder a campaign."""
     level: Literal["raw", "records", "summary"] = "records"
     """`raw` keeps the bytes and stamps as they came, `records` a row a request, `summary` the numbers alone."""

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from aiperf.config import expected as words
-from aiperf.config import keys
+from aiperf.config import keys, roots
 from aiperf.config.base import Model
 from aiperf.config.keys import Path
 from aiperf.config.nearest import hint
@@ -92,7 +92,7 @@ class Check(Generic[M]):
 
     def unknown_keys(self) -> None:
         """Find keys that no model has, and truth values where a number is meant."""
-        for path, value in list(leaves(self.values)):
+        for path, value in list(leaves(self.values)) if self.values else ():
             key = keys.lookup(self.model, path)
             if key is None:
                 self._unknown(path)
@@ -140,6 +140,9 @@ class Check(Generic[M]):
         what = words.expected(key)
         if key.is_open and path != key.path:
             what = "text" if key.open_text else "another value"
+        elif value is None and key.nested is not None:
+            name, first = next(iter(keys.fields(key.nested).items()))
+            what += f" or none of them, as in {key.dotted}.{name}={words.example(first)}"
         self.add(path, f"expected {what}, not {shown}")
         self._take(path)
 
@@ -165,7 +168,7 @@ class Check(Generic[M]):
             elif error["type"] != "missing":
                 self._mistyped(path, error)
             elif not below:
-                self.add(path, "is missing")
+                self.add(path, f"is missing{_choices(path)}")
         return len(self.mistakes) > before
 
     def _said(self, path: Path, error: ErrorDetails, wrong: list[str]) -> None:
@@ -183,6 +186,14 @@ class Check(Generic[M]):
             self.add(path, "expected keys with values")
         else:
             self._wrong(path, key, error["input"] if at(self.values, path) is None else at(self.values, path))
+
+
+def _choices(path: Path) -> str:
+    """What can be chosen for a group that is missing; nothing for a key."""
+    if len(path) != 1 or path[0] not in roots.groups():
+        return ""
+    names = list(roots.choices(path[0], (roots.packaged(),)))
+    return f"; choose one of {', '.join(names)}, as in {path[0]}={names[0]}"
 
 
 def _fill(model: type[Model], values: dict[Any, Any]) -> None:

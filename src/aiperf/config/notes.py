@@ -20,8 +20,8 @@ def lines(current: Reading, settings: Sequence[Argument], before: Mapping[str, A
 
 def _chosen(layers: Sequence[Layer]) -> Iterator[str]:
     for layer in layers:
-        if layer.values:
-            yield f"{roots.shown(layer.file)} chooses {' '.join(f'{group}={name}' for group, name in layer.values.items())}"
+        if said := " ".join(f"{group}={name}" for group, name in layer.values.items() if name is not None):
+            yield f"{roots.shown(layer.file)} chooses {said}"
 
 
 def _dropped(layers: Sequence[Layer]) -> Iterator[str]:

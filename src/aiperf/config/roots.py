@@ -45,7 +45,7 @@ def choices(group: str, where: Sequence[Path]) -> dict[str, Path]:
     """The files of a group by name; of two with one name that of the first root."""
     found: dict[str, Path] = {}
     for root in where:
-        for file in sorted(folder_of(root, group).glob("*.yaml")):
+        for file in filter(Path.is_file, sorted(folder_of(root, group).glob("*.yaml"))):
             found.setdefault(file.stem, file)
     return dict(sorted(found.items()))
 

@@ -17,7 +17,12 @@ _NAME = re.compile(
 )
 _WORD = re.compile(r"([\w-]+)['\"]?\s*[:=]")
 _REFERENCE = re.compile(r"(?:Bearer |Basic |Token )?\$\{[A-Za-z_][\w.:]*\}")
-_USER = re.compile(r"(?<=://)[^/?#@\s]+@")
+_USER = re.compile(r"(?<=://)(?:[^/?#\s]+|[^/@\s]*:(?!\d*(?:[/?#,\]\s]|$))[^@\s]*)@")
+"""User and password of a URL, also of one whose password has a slash, which no reader of URLs finds."""
+_HARMLESS = re.compile(
+    r"accept(?:-encoding|-language)?|cache-control|connection|content-type|origin|referer|user-agent|traceparent|x-(?:correlation|request)-id"
+)
+"""Headers that are written as they are; every other one may hold a secret, whatever its name."""
 
 
 def is_secret_name(name: str) -> bool:
@@ -26,8 +31,10 @@ def is_secret_name(name: str) -> bool:
 
 
 def is_secret(path: Path, model: type[Model] = Experiment) -> bool:
-    """Whether the value at a path must not be written, by its field or by its last name."""
+    """Whether the value at a path must not be written, by its field or by its last name; of headers all but a few."""
     key = lookup(model, path)
+    if key is not None and key.is_secret and path != key.path:
+        return _HARMLESS.fullmatch(".".join(path[len(key.path) :]).lower()) is None
     return bool(path) and (is_secret_name(path[-1]) or (key is not None and key.is_secret and not key.is_open))
 
 
@@ -39,7 +46,11 @@ def hidden(value: Any, path: Path = (), model: type[Model] = Experiment) -> Any:
         return [hidden(item, path, model) for item in value]
     if value is not None and not isinstance(value, bool) and is_secret(path, model):
         return value if isinstance(value, str) and _REFERENCE.fullmatch(value) else HIDDEN
-    return _hidden_url(value) if isinstance(value, str) and "://" in value else value
+    return _hidden_url(value) if isinstance(value, str) and _may_be_a_url(value) else value
+
+
+def _may_be_a_url(text: str) -> bool:
+    return "://" in text or text.startswith("/")
 
 
 def _hidden_url(text: str) -> str:
@@ -63,11 +74,11 @@ def redacted_argument(argument: str, model: type[Model] = Experiment) -> str:
     key = lookup(model, path)
     if is_secret(path, model) or (key is not None and key.is_secret and path == key.path) or _names_a_secret(value):
         return f"{typed}={HIDDEN}"
-    return f"{typed}={_hidden_url(value)}" if "://" in value else argument
+    return f"{typed}={_hidden_url(value)}" if _may_be_a_url(value) else argument
 
 
 def _names_a_secret(value: str) -> bool:
-    return not value.startswith(("http://", "https://")) and any(is_secret_name(found[1]) for found in _WORD.finditer(value))
+    return not value.startswith(("http://", "https://", "/")) and any(is_secret_name(found[1]) for found in _WORD.finditer(value))
 
 
 def redacted(arguments: Sequence[str]) -> list[str]:

@@ -53,8 +53,9 @@ def read(slos: Mapping[str, Any]) -> tuple[list[Limit], list[tuple[Path, str]]]:
 def _limits(name: str, said: Any) -> Iterator[tuple[Path, Limit | str]]:
     try:
         entry = plugins.get_entry("metric", name)
-    except TypeNotFoundError as exc:
-        yield (name,), str(exc)
+    except TypeNotFoundError:
+        known = [entry.name for entry in plugins.iter_entries("metric") if entry.metadata["kind"] == "record"]
+        yield (name,), unknown("metric", name, known)
         return
     if entry.metadata["kind"] != "record":
         yield (name,), f"{name} is one number for the whole run; a promise is about a metric of requests, as time_to_first_token is"

@@ -8,6 +8,9 @@ from pydantic import Field, model_validator
 from aiperf.config.base import Model
 from aiperf.config.units import Microseconds, Seconds
 
+MOST_ARRIVALS = 50_000_000
+"""Arrivals that can be planned for one run, warm-up included: they are drawn before the start, eight bytes and more each."""
+
 
 class Warmup(Model):
     """Load before the run, at the run's own level, not in the result; it hands over without draining."""
@@ -43,7 +46,7 @@ class Timing(Model):
     concurrency: int | None = Field(None, ge=1, le=1_000_000)
     """Requests in flight: the level (`concurrency`), or a cap; an arrival that finds no slot waits, none is dropped."""
     rate: float | None = Field(None, gt=0, le=10_000_000)
-    """Mean arrivals a second (`request_rate`)."""
+    """Mean arrivals a second (`request_rate`); no more than 50 million can be planned for a run."""
     arrival: str = "poisson"
     """How arrivals are spread: a name of the category `arrival_pattern`, `poisson` or `constant`."""
     speedup: float = Field(1, gt=0, le=1_000_000)
@@ -79,6 +82,12 @@ class Timing(Model):
                 f"stop.requests={requests} and stop.duration_s={duration:g} contradict each other: "
                 f"at {self.rate:g} a second only about {self.rate * duration:.0f} requests come in that time; give one"
             )
+        if self.type == "request_rate" and self.rate and (planned := self._planned(self.rate)) > MOST_ARRIVALS:
+            yield f"rate, warmup and stop ask for about {planned:,.0f} planned arrivals, and {MOST_ARRIVALS:,} is the most; ask for fewer"
+
+    def _planned(self, rate: float) -> float:
+        """Arrivals that are drawn: those asked for, or as many as come in the time."""
+        return sum(rate * (rule.duration_s or 0) if rule.requests is None else rule.requests for rule in (self.warmup, self.stop))
 
 
 ClusterType = Literal["local", "inline"]

@@ -1,6 +1,7 @@
 """Reads a Mooncake trace into columns, a row a line; what a row may not say is refused with file, line, field and value."""
 
 from array import array
+from codecs import BOM_UTF8
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -109,7 +110,7 @@ class _Reading:
         try:
             raw = msgspec.json.decode(text)
         except (msgspec.MsgspecError, RecursionError) as exc:
-            self._wrong(number, f"is no JSON ({exc}): {_short(text.decode(errors='replace'))}")
+            self._wrong(number, f"is no JSON ({exc}): {_cut(text.decode(errors='replace'))}")
             return None
         if not isinstance(raw, dict):
             self._wrong(number, f"{_short(raw)} is no row; expected an object with {', '.join(_FIELDS)}")
@@ -148,7 +149,10 @@ def _fits(value: object, kind: Any) -> bool:
 
 
 def _short(value: object) -> str:
-    shown = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    return _cut(msgspec.json.encode(value).decode())
+
+
+def _cut(shown: str) -> str:
     return shown if len(shown) <= 60 else f"{shown[:57]}..."
 
 
@@ -158,7 +162,7 @@ def read(path: Path) -> Rows:
     Raises DataError with the first ten faults, ConfigError for a file that cannot be read.
     """
     try:
-        lines = path.read_bytes().splitlines()
+        lines = path.read_bytes().removeprefix(BOM_UTF8).splitlines()
     except OSError as exc:
         raise ConfigError(f"{path}: cannot be read ({exc.strerror or exc})") from exc
     reading = _Reading(path)

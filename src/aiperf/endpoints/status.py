@@ -6,6 +6,7 @@ SAMPLE_CHARS = 500
 """How much of a body or an event is kept to show what went wrong."""
 
 _TOO_MANY = 429
+_SHOWN = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0)), "\N{REPLACEMENT CHARACTER}") | {ord(kept): kept for kept in "\t\n"}
 
 
 def error_of(status: int | None) -> str | None:
@@ -18,8 +19,8 @@ def error_of(status: int | None) -> str | None:
 
 
 def sample(data: bytes) -> str:
-    """The beginning of some bytes as text, for people; bytes that are no UTF-8 are shown as replacement characters."""
-    return data[: 4 * SAMPLE_CHARS].decode("utf-8", "replace")[:SAMPLE_CHARS] or "(empty)"
+    """The beginning of some bytes as text, for people; what is no UTF-8 or controls a terminal is shown as replacement characters."""
+    return data[: 4 * SAMPLE_CHARS].decode("utf-8", "replace")[:SAMPLE_CHARS].translate(_SHOWN) or "(empty)"
 
 
 def body_sample(bodies: Sequence[bytes]) -> str:

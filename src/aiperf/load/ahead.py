@@ -13,6 +13,7 @@ ROOM_REQUESTS = 4096
 _FIRST = 64
 _FIRST_NS = 50_000_000
 _CAUTION = 4
+_SHORTEST_NS = 100_000
 
 
 class Ahead:
@@ -55,7 +56,7 @@ class Filler:
 
     def __init__(self, loop: Loop, phases: Sequence[Ahead]) -> None:
         self._loop, self._phases = loop, phases
-        self._longest_ns = 100_000
+        self._longest_ns = _SHORTEST_NS
 
     def first(self) -> None:
         """Render a first few of every phase, for at most 50 ms each."""
@@ -67,7 +68,10 @@ class Filler:
 
     def idle(self, left_ns: int) -> bool:
         """Render one request, if that leaves time before what is due."""
-        return left_ns > _CAUTION * self._longest_ns and any(self._fill(ahead) for ahead in self._phases)
+        if left_ns <= _CAUTION * self._longest_ns:
+            self._longest_ns -= (self._longest_ns - _SHORTEST_NS) // 64  # one long pause must not end all rendering ahead
+            return False
+        return any(self._fill(ahead) for ahead in self._phases)
 
     def _fill(self, ahead: Ahead) -> bool:
         began = self._loop.monotonic_ns()

@@ -9,8 +9,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from aiperf import clock
 from aiperf.seams import Loop
 from aiperf.workload import Phase, Schedule
+
+REST_NS = clock.SECOND // 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +37,10 @@ class Dispatch(Protocol):
 
     over: bool
     window: tuple[int, int] | None
+
+    @property
+    def waiting(self) -> int:
+        """Arrivals that are due and find no slot."""
 
     def start(self, at_ns: int) -> None:
         """Begin at this time (CLOCK_MONOTONIC)."""
@@ -64,9 +71,14 @@ class OpenLoop:
         self.over = False
         self.window: tuple[int, int] | None = None
 
+    @property
+    def waiting(self) -> int:
+        """Arrivals that are due and find no slot."""
+        return len(self._waiting)
+
     def start(self, at_ns: int) -> None:
         """Begin at this time (CLOCK_MONOTONIC)."""
-        self._ahead = self._loop.now_ns() - self._loop.monotonic_ns()
+        self._ahead = clock.offset_ns(self._loop.now_ns, self._loop.monotonic_ns)
         run_at = at_ns + sum(phase.duration_ns or 0 for phase in self._phases[:-1])
         end = run_at + (self._phases[-1].duration_ns or 0)
         self.window = (run_at + self._ahead, end + self._ahead)
@@ -136,9 +148,15 @@ class ClosedLoop:
         self._free = deque[int]()
         self._index = self._place = 0
         self._filling = False
+        self._resting = 0
         self._began = 0
         self.over = False
         self.window: tuple[int, int] | None = None
+
+    @property
+    def waiting(self) -> int:
+        """None: a request is due when there is a slot."""
+        return 0
 
     @property
     def _phase(self) -> Phase:
@@ -149,7 +167,10 @@ class ClosedLoop:
         self._loop.at(at_ns, self._begin, exact=True)
 
     def landed(self, end_ns: int) -> None:
-        """A request is over since `end_ns` (CLOCK_REALTIME): its slot is free."""
+        """A request is over since `end_ns` (CLOCK_REALTIME): its slot is free. One that ended within its launch rests a while."""
+        if self._filling:
+            self._rest()
+            return
         self._free.append(end_ns)
         self._fill()
 
@@ -158,14 +179,16 @@ class ClosedLoop:
         if self.over:
             return
         self.over = True
-        began = self._began if self._index == len(self._phases) - 1 else self._loop.now_ns()
-        self.window = (began, self._loop.now_ns())
+        now = self._loop.now_ns()
+        self.window = (self._began if self._index == len(self._phases) - 1 else now, now)
 
     def _begin(self) -> None:
         self._enter()
-        for _ in range(self._phases[-1].concurrency or 1):  # before it there is no plan: a slot is free when we come to it
-            self._free.append(self._loop.now_ns())
-            self._fill()
+        self._filling = True
+        for _ in range(self._phases[-1].concurrency or 1):
+            if not self.over:
+                self._send(self._loop.now_ns())  # before it there is no plan: a slot is free when we come to it
+        self._filling = False
 
     def _enter(self) -> None:
         """Begin a phase, and set the clock that ends it."""
@@ -188,9 +211,23 @@ class ClosedLoop:
             return
         self._filling = True
         while self._free and not self.over:
-            ready, place = self._free.popleft(), self._place
-            self._place += 1
-            self._launch(Departure(self._index, place, None), ready)
-            if self._phase.requests is not None and self._place >= self._phase.requests:
-                self._ended(self._index)
+            self._send(self._free.popleft())
         self._filling = False
+
+    def _send(self, ready_ns: int) -> None:
+        place = self._place
+        self._place += 1
+        self._launch(Departure(self._index, place, None), ready_ns)
+        if self._phase.requests is not None and self._place >= self._phase.requests:
+            self._ended(self._index)
+
+    def _rest(self) -> None:
+        """A slot whose request could not even be begun is free again in a tenth of a second, or a dead server is hammered."""
+        if not self._resting:
+            self._loop.at(self._loop.monotonic_ns() + REST_NS, self._rested)
+        self._resting += 1
+
+    def _rested(self) -> None:
+        self._free.extend([self._loop.now_ns()] * self._resting)
+        self._resting = 0
+        self._fill()

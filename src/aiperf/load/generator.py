@@ -63,10 +63,11 @@ class Generator:
         self._loop.at(began + EVERY_NS, self._pulse)
         self._loop.run(lambda: self._finished)
         self._loop.idle = None
-        self._channel.tell(self._beat.beat(self._loop.monotonic_ns(), self._phase_name, idle_ns=self._loop.idle_ns))
+        self._tell_pulse(self._loop.monotonic_ns())
         return {
             "window": self._dispatch.window,
             "requests": self._beat.sent,
+            "unsent": self._beat.unsent,
             "busiest_second": self._beat.busiest,
             "cpu_s": (clock.process_cpu_ns() - cpu) / clock.SECOND,
             "waited_for_core_s": None if waited is None else ((waited_for_core_ns() or waited) - waited) / clock.SECOND,
@@ -134,9 +135,13 @@ class Generator:
 
     def _pulse(self) -> None:
         now = self._loop.monotonic_ns()
-        self._channel.tell(self._beat.beat(now, self._phase_name, idle_ns=self._loop.idle_ns))
+        self._tell_pulse(now)
         if not self._finished:
             self._loop.at(now + EVERY_NS, self._pulse)
+
+    def _tell_pulse(self, now: int) -> None:
+        pulse = self._beat.beat(now, self._phase_name, idle_ns=self._loop.idle_ns, waiting=self._dispatch.waiting)
+        self._channel.tell(pulse)
 
     def _look_for_end(self) -> None:
         """When nothing new is sent, what is in flight has its grace; then it is abandoned."""
@@ -146,7 +151,11 @@ class Generator:
             self._finished = True
         elif not self._landing:
             self._landing = True
-            self._loop.at(self._loop.monotonic_ns() + self._plan.schedule.grace_ns, self._grace_over)
+            self._loop.at(self._loop.monotonic_ns() + self._left_ns() + self._plan.schedule.grace_ns, self._grace_over)
+
+    def _left_ns(self) -> int:
+        """What is left of the run when its last request has been sent."""
+        return 0 if self._dispatch.window is None else max(0, self._dispatch.window[1] - self._loop.now_ns())
 
     def _grace_over(self) -> None:
         self._transport.abandon("abandoned", "in flight when the grace was over")

@@ -146,24 +146,18 @@ class EpollLoop:
         return low, ready
 
     def _run_due(self) -> bool:
-        due, acted = self._due, False
-        while due and due[0][0] <= self.monotonic_ns():
+        """What is due now; not what comes to be due meanwhile, or callbacks that ask to be called again would starve the reads."""
+        due, now, acted = self._due, self.monotonic_ns(), False
+        while due and due[0][0] <= now:
             heapq.heappop(due)[3]()
             acted = True
         return acted
 
     def _serve(self, ready: list[tuple[int, int]], low: int) -> None:
-        rest = []
-        for fd, mask in ready:
-            handler = self._handlers.get(fd)
-            if handler is None:
-                continue
-            if handler.urgent:
-                self._let_pass()
-                handler.ready(mask, low)
-            else:
-                rest.append((handler, mask))
-        for handler, mask in rest:
+        known = [(handler, mask) for fd, mask in ready if (handler := self._handlers.get(fd)) is not None]  # a number may soon be another's
+        urgent = [served for served in known if served[0].urgent]
+        rest = [served for served in known if not served[0].urgent]
+        for handler, mask in (*urgent, *rest):
             self._let_pass()
             handler.ready(mask, low)
 

@@ -11,9 +11,11 @@ from numpy.typing import NDArray
 
 from aiperf.config.experiment import VerdictLimits
 from aiperf.config.slos import Limit
-from aiperf.metrics.rows import good, numbers, of_phase
+from aiperf.metrics.rows import good, is_failed, numbers, of_phase
 from aiperf.metrics.statistics import statistic
 from aiperf.results import RunFacts
+
+_LEAST_WINDOW_NS = 1_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +52,39 @@ class Case:
         """How wide the interval of each good first token is; 0 where its stamp is exact."""
         width = pc.subtract(self.good["first_token_ns"], self.good["first_token_low_ns"])
         return numbers(pc.divide(pc.cast(width, pa.float64()), 1e6))
+
+    @cached_property
+    def failed(self) -> pa.Table:
+        """The records of the run that failed; unsent, abandoned and cancelled ones are no failures."""
+        return self.run.filter(is_failed(self.run))
+
+    @property
+    def too_many_failed(self) -> bool:
+        """Whether the share of failures is over the limit."""
+        over = len(self.failed) + len(self.good)
+        return over > 0 and len(self.failed) / over > self.limits.max_error_rate
+
+    @cached_property
+    def silent(self) -> pa.ChunkedArray:
+        """Which good answers were streams without a token."""
+        return pc.is_null(self.good["last_token_ns"])
+
+    @property
+    def level(self) -> int | None:
+        """Closed loop: how many requests could have been in flight; None in open loop."""
+        if self.facts.open_loop or self.facts.concurrency is None:
+            return None
+        return min(self.facts.concurrency, len(self.run))
+
+    @property
+    def too_short_for_level(self) -> bool:
+        """Whether the window is shorter than a median request, so that what is in flight has no time to be replaced."""
+        return self.facts.window.seconds * 1000 <= (self.median_latency_ms or 0.0)
+
+    @property
+    def began(self) -> bool:
+        """Whether the run had a window worth the name before the user stopped it."""
+        return not self.facts.stopped_by_user or self.facts.window.seconds * 1e9 >= max(self.facts.mean_gap_ns, _LEAST_WINDOW_NS)
 
     @property
     def template_tokens(self) -> int:

@@ -10,7 +10,7 @@ from aiperf.config.slos import Limit
 from aiperf.metrics.case import Case
 from aiperf.metrics.events import server_counts
 from aiperf.metrics.flight import peak_in_flight
-from aiperf.metrics.rows import by_class, is_failed, numbers
+from aiperf.metrics.rows import by_class, numbers
 from aiperf.metrics.statistics import PERCENTILES, floor, statistic
 from aiperf.metrics.wording import counted, listed, percent
 from aiperf.results import Reason
@@ -29,13 +29,23 @@ def no_results(case: Case) -> Reason | None:
 
 def errors(case: Case) -> Reason | None:
     """Too large a share of the requests failed; unsent, abandoned and cancelled ones are no failures."""
-    failed = case.run.filter(is_failed(case.run))
-    over = len(failed) + len(case.good)
-    if not over or len(failed) / over <= case.limits.max_error_rate:
+    if not case.too_many_failed:
         return None
+    failed, over = case.failed, len(case.failed) + len(case.good)
     share = f"{len(failed):,} of {over:,} requests failed ({percent(len(failed) / over)}), over {percent(case.limits.max_error_rate)}"
     advice = "see the samples, mend the server or lower the load, or raise verdict.max_error_rate"
     return Reason("errors", f"{share}: {listed(by_class(failed))}", advice)
+
+
+def no_tokens(case: Case) -> Reason | None:
+    """Too many answers that succeeded were streams without a token, though tokens were asked for."""
+    asked = pc.fill_null(pc.greater(case.good["asked_output_tokens"], 0), fill_value=False)
+    over, silent = (int(pc.sum(rows).as_py() or 0) for rows in (asked, pc.and_(asked, case.silent)))
+    if not over or silent / over <= case.limits.max_error_rate:
+        return None
+    share = f"{silent:,} of {over:,} good answers held no token ({percent(silent / over)}), over {percent(case.limits.max_error_rate)}"
+    advice = "see what the server answers (output.level=raw): its log, its limit on lengths, the model's template; they have no latency"
+    return Reason("no_tokens", f"{share}, though tokens were asked for", advice)
 
 
 def input_length(case: Case) -> Reason | None:

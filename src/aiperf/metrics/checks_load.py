@@ -56,9 +56,9 @@ def _pace(case: Case) -> float | None:
 
 
 def level_not_held(case: Case) -> Reason | None:
-    """Closed loop: fewer requests were in flight, on average over the window, than the level asks for."""
-    level = case.facts.concurrency
-    if case.facts.open_loop or level is None:
+    """Closed loop: fewer requests were in flight, on average over the window, than the level and the plan allow."""
+    level = case.level
+    if level is None or case.too_short_for_level:
         return None
     mean = mean_in_flight(case.records, case.facts.window)
     if mean >= case.limits.min_achieved * level:
@@ -67,7 +67,7 @@ def level_not_held(case: Case) -> Reason | None:
         f"{mean:.3g} of {level} requests were in flight on average ({percent(mean / level)}), under {percent(case.limits.min_achieved)}"
     )
     advice = "send many more requests than the level (timing.stop), lower timing.concurrency, or ask for longer answers"
-    return Reason("level_not_held", detail, advice)
+    return Reason("level_not_held", detail, _errors_first(case, advice))
 
 
 def generator_saturated(case: Case) -> Reason | None:
@@ -75,7 +75,12 @@ def generator_saturated(case: Case) -> Reason | None:
     if case.facts.busiest_second <= _BUSY:
         return None
     detail = f"the generator's thread was busy for {percent(case.facts.busiest_second)} of a second, over {percent(_BUSY)}"
-    return Reason("generator_saturated", detail, "lower timing.rate or timing.concurrency, or use a faster core")
+    return Reason("generator_saturated", detail, _errors_first(case, "lower timing.rate or timing.concurrency, or use a faster core"))
+
+
+def _errors_first(case: Case, advice: str) -> str:
+    """Requests that fail at once leave their slots empty and are made again and again: then the errors are to be mended first."""
+    return f"failing requests may be the cause, so see the errors first; else {advice}" if case.too_many_failed else advice
 
 
 def unsent(case: Case) -> Reason | None:

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from aiperf.metrics.events import token_events
 from aiperf.metrics.lengths import event_counts, output_sequence_length
-from aiperf.metrics.rows import due_ns, ended_ns, is_good, ms_between, only_good
+from aiperf.metrics.rows import due_ns, is_good, ms_between, only_good
 
 _TWO = 2
 
@@ -25,8 +25,8 @@ def time_to_first_output_token(records: pa.Table) -> pa.ChunkedArray:
 
 
 def request_latency(records: pa.Table) -> pa.ChunkedArray:
-    """From `sent` to the last token; to the end where no token was seen to arrive."""
-    return only_good(records, ms_between(records["sent_ns"], _answered(records)))
+    """From `sent` to the last token, which an answer that was not streamed has at its end; null for a stream without tokens."""
+    return only_good(records, ms_between(records["sent_ns"], records["last_token_ns"]))
 
 
 def planned_time_to_first_token(records: pa.Table) -> pa.ChunkedArray:
@@ -41,18 +41,18 @@ def planned_time_to_first_output_token(records: pa.Table) -> pa.ChunkedArray:
 
 def planned_request_latency(records: pa.Table) -> pa.ChunkedArray:
     """From `due` to the last token: what someone waited who came when the plan says."""
-    return only_good(records, ms_between(due_ns(records), _answered(records)))
+    return only_good(records, ms_between(due_ns(records), records["last_token_ns"]))
 
 
 def queue_time(records: pa.Table) -> pa.ChunkedArray:
-    """From `due` to `ready`, of every request that was started, failed ones included."""
-    return _of_started(records, ms_between(due_ns(records), records["ready_ns"]))
+    """From `due` to `ready`, of every request that was started, failed ones included; never negative."""
+    return _of_started(records, _not_negative(ms_between(due_ns(records), records["ready_ns"])))
 
 
 def schedule_lateness(records: pa.Table) -> pa.ChunkedArray:
-    """From the later of `due` and `ready` to `started`, of every request that was started, failed ones included."""
+    """From the later of `due` and `ready` to `started`, of every request that was started, failed ones included; never negative."""
     could = pc.max_element_wise(records["due_ns"], records["ready_ns"])
-    return ms_between(could, records["started_ns"])
+    return _not_negative(ms_between(could, records["started_ns"]))
 
 
 def inter_token_latency(records: pa.Table) -> pa.ChunkedArray:
@@ -85,8 +85,9 @@ def _gaps(batch: pa.RecordBatch) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array(offsets), pa.array(values, pa.float64()), mask=pa.array(counts == 0))
 
 
-def _answered(records: pa.Table) -> pa.ChunkedArray:
-    return pc.coalesce(records["last_token_ns"], ended_ns(records))
+def _not_negative(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """These stamps are brought to one clock by different samples of its offset, some microseconds apart."""
+    return pc.max_element_wise(values, pa.scalar(0.0), skip_nulls=False)
 
 
 def _of_started(records: pa.Table, values: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -3,11 +3,14 @@
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from aiperf.metrics.events import token_events
 from aiperf.metrics.rows import ended_ns, is_failed, is_good
 from aiperf.metrics.view import RunView, inside
 from aiperf.results import Window
+
+_ARRIVALS = ["end_ns", "last_token_ns", "chunk_ns", "chunk_channel", "chunk_tokens", "output_sequence_length"]
 
 
 def request_count(view: RunView) -> float:
@@ -44,8 +47,7 @@ def input_token_throughput(view: RunView) -> float | None:
 
 def output_token_throughput(view: RunView) -> float | None:
     """Tokens of good answers that arrived in the window, a second; an answer that crosses its border counts in part."""
-    wanted = ["end_ns", "last_token_ns", "chunk_ns", "chunk_channel", "chunk_tokens", "output_sequence_length"]
-    return view.a_second(sum(_tokens_within(batch, view.window) for batch in view.good.select(wanted).to_batches()))
+    return view.a_second(sum(_tokens_within(batch, view.window) for batch in view.good.select(_ARRIVALS).to_batches()))
 
 
 def total_token_throughput(view: RunView) -> float | None:
@@ -54,12 +56,20 @@ def total_token_throughput(view: RunView) -> float | None:
     return None if carried is None or answered is None else carried + answered
 
 
+def answers_with_tokens(view: RunView) -> int:
+    """How many good answers have a part in the output token throughput."""
+    return sum(int(np.count_nonzero(_shares_within(batch, view.window))) for batch in view.good.select(_ARRIVALS).to_batches())
+
+
 def _tokens_within(batch: pa.RecordBatch, window: Window) -> float:
-    """Output tokens by the share of an answer's token events in the window; an answer without such events counts at its end."""
+    tokens = pc.fill_null(batch["output_sequence_length"], 0.0).to_numpy(zero_copy_only=False)
+    return float(np.dot(_shares_within(batch, window), tokens))
+
+
+def _shares_within(batch: pa.RecordBatch, window: Window) -> NDArray[np.float64]:
+    """The share of each answer's token events in the window; an answer without such events counts at its end."""
     events = token_events(batch)
     total = events.sums(events.tokens)
     arrived = events.sums(events.tokens * inside(window, events.stamp_ns))
     ended = inside(window, pc.fill_null(ended_ns(batch), -1).to_numpy(zero_copy_only=False))
-    share = np.divide(arrived, total, out=ended.astype(np.float64), where=total > 0)
-    tokens = pc.fill_null(batch["output_sequence_length"], 0.0).to_numpy(zero_copy_only=False)
-    return float(np.dot(share, tokens))
+    return np.divide(arrived, total, out=ended.astype(np.float64), where=total > 0)

@@ -14,6 +14,7 @@ from aiperf.metrics.case import Case
 from aiperf.metrics.columns import has_metrics, metrics_of_kind, with_metrics
 from aiperf.metrics.flight import mean_in_flight, peak_in_flight
 from aiperf.metrics.goodput import good_request_fraction, promises
+from aiperf.metrics.rates import answers_with_tokens
 from aiperf.metrics.rows import by_class, ended_ns, is_failed, numbers, stamps, tally, unsent_by_reason
 from aiperf.metrics.statistics import distribution, value
 from aiperf.metrics.validity import verdict
@@ -61,14 +62,14 @@ def _distributions(case: Case) -> Iterator[MetricValue]:
 
 
 def _values(view: RunView, case: Case) -> Iterator[MetricValue]:
-    populations = _populations(case)
+    populations = _populations(case, view)
     for entry in metrics_of_kind("run"):
         if _applies(entry, case.facts, case.promised):
             found = plugins.get_class("metric", entry.name)(view)
             yield value(entry.name, entry.metadata["unit"], found, n=populations.get(entry.metadata["population"], 1))
 
 
-def _populations(case: Case) -> dict[str, int]:
+def _populations(case: Case, view: RunView) -> dict[str, int]:
     """How many requests stand behind a metric of one value, by the population that it is declared with."""
     good, failed = len(case.good), int(pc.sum(is_failed(case.run)).as_py() or 0)
     return {
@@ -76,6 +77,8 @@ def _populations(case: Case) -> dict[str, int]:
         "failed requests": failed,
         "good and failed requests": good + failed,
         "all planned requests": len(case.run),
+        "good answers that ended in the window": len(view.ended),
+        "good answers with tokens in the window": answers_with_tokens(view),
     }
 
 
@@ -135,4 +138,5 @@ def _facts(case: Case) -> dict[str, Any]:
         "lost_frames": facts.lost_frames,
         "spool_waits": facts.spool_waits,
         "stopped_by_user": facts.stopped_by_user,
+        "began": case.began,
     }

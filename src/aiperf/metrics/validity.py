@@ -21,6 +21,7 @@ CHECKS: tuple[Check, ...] = (
     checks_load.generator_saturated,
     checks_load.unsent,
     checks_answers.errors,
+    checks_answers.no_tokens,
     checks_answers.input_length,
     checks_answers.output_length,
     checks_answers.coalesced_first_tokens,

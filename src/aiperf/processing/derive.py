@@ -112,9 +112,9 @@ def _streamed(exchange: Exchange, said: Said) -> Tokens:
 
 
 def _whole(exchange: Exchange, said: Said) -> Tokens:
-    """An answer that was not streamed: its tokens are there when it has ended, and none has a time of its own."""
+    """An answer that was not streamed: what it says is there when it has ended, and no token has a time of its own."""
     if not said.reads:
-        return Tokens()
+        return Tokens(last_ns=exchange.end if exchange.error is None and said.error is None else None)
     return Tokens(last_ns=exchange.stamps[said.reads[-1]] if exchange.end is None else exchange.end)
 
 

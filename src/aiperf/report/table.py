@@ -75,6 +75,9 @@ def _row(metric: MetricValue, paint: Paint) -> str:
 
 
 def _rates(summary: Summary) -> Iterator[str]:
+    if not summary.facts.get("began", True):
+        yield "stopped before the run began"
+        return
     known, whole = ({metric.metric: metric for metric in found} for found in (summary.metrics, summary.whole))
     shown = [known[tag] for tag in _RATES if tag in known and known[tag].stats["avg"] is not None]
     if not shown:

@@ -1,5 +1,6 @@
 """A campaign's folder: made exclusively, written whole or not at all, never overwritten."""
 
+import contextlib
 import json
 import secrets
 from collections.abc import Mapping
@@ -54,6 +55,8 @@ class Campaign:
             unfinished.write_bytes(content.encode() if isinstance(content, str) else content)
             unfinished.replace(path)
         except OSError as exc:
+            with contextlib.suppress(OSError):  # the first refusal is the one to tell
+                unfinished.unlink()
             raise MeasureError(f"{path}: cannot be written ({exc.strerror})") from exc
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
@@ -78,7 +81,8 @@ def create(output: str, name: str, run: str) -> Campaign:
     """Make the folder. Raises ConfigError where it cannot be made."""
     folder = Path(output).expanduser() / name / f"{clock.utc():%Y%m%dT%H%M%SZ}-{run}"
     try:
-        (folder / _TRIAL / "spool").mkdir(parents=True, exist_ok=False)
+        folder.mkdir(parents=True, exist_ok=False)
+        (folder / _TRIAL / "spool").mkdir(parents=True)
     except OSError as exc:
         raise ConfigError(f"output.dir: {folder} cannot be made ({exc.strerror}); give a folder that can be written") from exc
     return Campaign(folder)

@@ -1,5 +1,7 @@
 """Records and plans as Parquet: written to another name and renamed when whole, so that a file that exists is complete."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -30,28 +32,39 @@ class RecordsWriter:
         self._writer: pq.ParquetWriter | None = None
 
     def append(self, table: pa.Table) -> None:
-        """Write a row group; the first table's schema is the file's."""
-        if self._writer is None:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._writer = pq.ParquetWriter(self._unfinished, table.schema, compression=_COMPRESSION)
-        self._writer.write_table(table)
+        """Write a row group; the first table's schema is the file's. Raises MeasureError where the disk refuses."""
+        with self._on_disk():
+            if self._writer is None:
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self._writer = pq.ParquetWriter(self._unfinished, table.schema, compression=_COMPRESSION)
+            self._writer.write_table(table)
         self.rows += table.num_rows
 
     def close(self) -> None:
-        """Finish the file and give it its name; without a table there is no file."""
+        """Finish the file and give it its name; without a table there is no file. Raises MeasureError as `append` does."""
         if self._writer is None:
             return
-        self._writer.close()
-        self._writer = None
-        self._unfinished.replace(self.path)
+        with self._on_disk():
+            self._writer.close()
+            self._writer = None
+            self._unfinished.replace(self.path)
 
     def discard(self) -> None:
         """Leave nothing behind."""
-        if self._writer is None:
-            return
-        self._writer.close()
+        with suppress(OSError):  # a disk that has refused once is told of once
+            if self._writer is not None:
+                self._writer.close()
         self._writer = None
-        self._unfinished.unlink(missing_ok=True)
+        with suppress(OSError):
+            self._unfinished.unlink(missing_ok=True)
+
+    @contextmanager
+    def _on_disk(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as exc:
+            self.discard()
+            raise MeasureError(f"{self.path}: cannot be written ({exc.strerror or exc})") from exc
 
     def __enter__(self) -> "RecordsWriter":
         return self

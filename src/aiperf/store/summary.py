@@ -8,6 +8,7 @@ import io
 import json
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ def as_dict(summary: Summary, *, name: str) -> dict[str, Any]:
         "name": name,
         "verdict": {"word": summary.verdict.word, **asdict(summary.verdict)},
         "gate_met": summary.gate_met,
-        "window": {**asdict(summary.window), "seconds": summary.window.seconds},
+        "window": _window(summary.window),
         "metrics": _by_tag(summary.metrics),
         "whole": _by_tag(summary.whole),
         "counts": dict(summary.counts),
@@ -58,14 +59,34 @@ def as_dict(summary: Summary, *, name: str) -> dict[str, Any]:
 
 
 def as_csv(summary: Summary) -> str:
-    """A row a metric: `metric,unit,n` and every statistic, empty where there is none."""
+    """A row a metric and scope (`window`: the judged stretch, `whole`: the whole run), and one of the metric `verdict`.
+
+    Columns are `metric,unit,n`, every statistic (empty where there is none), `scope`, `unsupported` (names of statistics,
+    a semicolon between them) and `note`, which holds VALID or INVALID in the verdict's row.
+    """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(("metric", "unit", "n", *STATS))
-    for metric in summary.metrics:
-        stats = scrub_non_finite(dict(metric.stats))
-        writer.writerow((metric.metric, metric.unit, metric.n, *(stats.get(stat) for stat in STATS)))
+    writer.writerow(("metric", "unit", "n", *STATS, "scope", "unsupported", "note"))
+    for scope, metrics in (("window", summary.metrics), ("whole", summary.whole)):
+        writer.writerows(_cells(metric, scope) for metric in metrics)
+    writer.writerow(("verdict", "", "", *[""] * len(STATS), "", "", summary.verdict.word))
     return out.getvalue()
+
+
+def _cells(metric: MetricValue, scope: str) -> tuple[object, ...]:
+    stats = scrub_non_finite(dict(metric.stats))
+    return (metric.metric, metric.unit, metric.n, *(stats.get(stat) for stat in STATS), scope, ";".join(metric.unsupported), "")
+
+
+def _window(window: Window) -> dict[str, Any]:
+    """The judged stretch; `left_out_before` and `left_out_after` count good answers that ended on either side of it."""
+    return {
+        "start_ns": window.start_ns,
+        "end_ns": window.end_ns,
+        "seconds": window.seconds,
+        "left_out_before": window.before,
+        "left_out_after": window.after,
+    }
 
 
 def _by_tag(metrics: Iterable[MetricValue]) -> dict[str, Any]:
@@ -80,7 +101,7 @@ def _summary(found: Mapping[str, Any]) -> Summary:
     said, window = found["verdict"], found["window"]
     reasons, ignored = (tuple(Reason(r["reason"], r["detail"], r["advice"]) for r in said[key]) for key in ("reasons", "ignored"))
     return Summary(
-        window=Window(window["start_ns"], window["end_ns"], window["before"], window["after"]),
+        window=Window(window["start_ns"], window["end_ns"], window["left_out_before"], window["left_out_after"]),
         metrics=_metrics(found["metrics"]),
         whole=_metrics(found["whole"]),
         counts=found["counts"],
@@ -94,7 +115,12 @@ def _summary(found: Mapping[str, Any]) -> Summary:
 
 
 def _replace(path: Path, text: str) -> None:
-    """Put a file in place whole: a reader sees the old one or the new one."""
+    """Put a file in place whole: a reader sees the old one or the new one. Raises MeasureError where the disk refuses."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    except OSError as exc:
+        with suppress(OSError):
+            partial.unlink()
+        raise MeasureError(f"{path}: cannot be written ({exc.strerror})") from exc

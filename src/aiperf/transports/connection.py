@@ -24,6 +24,7 @@ from aiperf.transports.response import Response
 from aiperf.transports.tls import Cipher, record_end
 
 SIZE = 65536
+HEAD_BYTES = 256 * 1024
 _CONNECTING, _SHAKING, _BUSY, _IDLE, _CLOSED = range(5)
 _IN_PROGRESS = (errno.EINPROGRESS, errno.EWOULDBLOCK)
 
@@ -31,26 +32,26 @@ _IN_PROGRESS = (errno.EINPROGRESS, errno.EWOULDBLOCK)
 class Home:
     """What the connections of a transport share: the loop, the load that is told, and the rules."""
 
-    __slots__ = ("flights", "hint", "most_bytes", "now", "reopened", "sockets")
+    __slots__ = ("again", "flights", "hint", "most_bytes", "now", "over", "sockets")
 
     flights: Flights
 
-    def __init__(self, sockets: Sockets, hint: re.Pattern[bytes] | None, most_bytes: int) -> None:
+    def __init__(self, sockets: Sockets, hint: re.Pattern[bytes] | None, most_bytes: int, *, over: "OnOver", again: "OnAgain") -> None:
         self.sockets, self.hint, self.most_bytes = sockets, hint, most_bytes
+        self.over, self.again = over, again
         self.now = clock.now_ns
-        self.reopened = 0
 
 
 class Connection:
     """A socket and what is happening on it. Told of readiness by the loop, it tells its home when a request is over."""
 
     __slots__ = (
-        "_before", "_cipher", "_cut_size", "_home", "_out", "_over_to", "_request", "_response", "_segments", "_size", "_sock",
+        "_before", "_cipher", "_cut_size", "_home", "_out", "_request", "_response", "_segments", "_size", "_sock",
         "_state", "_written", "exchange", "heard", "origin", "urgent",
     )  # fmt: skip
 
-    def __init__(self, home: Home, origin: Origin, over_to: "OnOver") -> None:
-        self._home, self.origin, self._over_to = home, origin, over_to
+    def __init__(self, home: Home, origin: Origin) -> None:
+        self._home, self.origin = home, origin
         self._response = Response()
         self._cipher: Cipher | None = None
         self._out: bytes | memoryview = b""
@@ -75,7 +76,9 @@ class Connection:
         self.exchange, self._request = exchange, (head, body)
         self._size = self._cut_size = 0
         self.urgent = self._home.hint is not None
-        exchange.started = self.heard = self._home.now()
+        self.heard = self._home.now()
+        if exchange.started is None:  # it is set where the request goes out once more, on a new connection
+            exchange.started = self.heard
         exchange.reused = self._state == _IDLE
         if exchange.reused:
             self._response.begin()
@@ -86,13 +89,13 @@ class Connection:
     def ready(self, mask: int, low_ns: int) -> None:
         """The loop's word that something can be read or written."""
         if self._state == _BUSY:
-            if mask & select.EPOLLOUT and self._out:
-                self._flush()
-            if mask & ~select.EPOLLOUT and self._state == _BUSY:
+            if mask & ~select.EPOLLOUT:  # first, since a server may refuse a body before it has it, and close
                 if self.urgent:
                     self._read_first(low_ns)
                 else:
                     self._read()
+            if mask & select.EPOLLOUT and self._out:
+                self._flush()
         elif self._state == _IDLE:
             self._idle_read()
         elif self._state == _CONNECTING:
@@ -106,7 +109,7 @@ class Connection:
         self.close()
         if exchange is not None:
             exchange.error, exchange.reason = error, reason
-            exchange.end = self.heard if error in ("reset", "truncated") else self._home.now()
+            exchange.end = self._home.now()  # no stamp tells when a connection ended; the last bytes may have come long before
             self._over(exchange)
 
     def close(self) -> None:
@@ -170,7 +173,7 @@ class Connection:
         assert cipher is not None  # noqa: S101 - made when the connection stood
         assert exchange is not None  # noqa: S101 - only a request brings us here
         try:
-            self._sock.send(cipher.shake(data))  # handshake messages are far smaller than the send buffer
+            self._written += self._sock.send(cipher.shake(data))  # handshake messages are far smaller than the send buffer
         except ssl.SSLError as exc:
             self.fail("tls", f"{self.origin.url}: {exc.reason or exc}: {getattr(exc, 'verify_message', '') or exc.strerror}")
             return
@@ -192,7 +195,7 @@ class Connection:
             self._segments = stamps.segments_in(self._sock)
         buffers = (head, body) if cipher is None else (cipher.seal(head + body),)
         self._before = self._written
-        exchange.sent = self._home.now()
+        exchange.sent = self.heard = self._home.now()
         try:
             gone = self._sock.sendmsg(buffers)
         except BlockingIOError:
@@ -271,14 +274,12 @@ class Connection:
         """Parse a read, keep its body bytes and what is known of their arrival."""
         exchange, response = self.exchange, self._response
         assert exchange is not None  # noqa: S101 - only a busy connection reads
-        if kind in (spool.DRAINED, spool.TOGETHER):
-            self._segments += 1
         if data:
             self.heard = stamp
-            if exchange.first_byte is None:
-                exchange.first_byte = stamp
         try:
             plain = data if self._cipher is None else self._cipher.open(data)
+            if plain and exchange.first_byte is None:
+                exchange.first_byte = stamp
             piece = response.feed(plain)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as exc:
             self.fail("malformed", f"no HTTP: {exc}")
@@ -286,9 +287,11 @@ class Connection:
         except ssl.SSLError as exc:
             self.fail("tls", exc.reason or str(exc))
             return
+        if plain and kind in (spool.DRAINED, spool.TOGETHER):  # what TLS says for itself may have been counted when we wrote
+            self._segments += 1
         if piece:
             self._keep(exchange, piece, stamp, kind=kind, low=low)
-        if response.complete or not data or self._cipher is not None or self._size > self._home.most_bytes:
+        if not response.headed or response.complete or not data or self._cipher is not None or self._size > self._home.most_bytes:
             self._settle(exchange, closed=not data or (self._cipher is not None and self._cipher.shut))
 
     def _settle(self, exchange: Exchange, *, closed: bool) -> None:
@@ -296,11 +299,14 @@ class Connection:
         if self._response.complete:
             self._done(exchange, reusable=self._response.keep_alive and not closed)
         elif closed and self._response.ended_by_close():
+            self.heard = self._home.now()  # the close is the end of the message, and has no stamp
             self._done(exchange, reusable=False)
         elif closed:
             self._lost("closed", shut=True)
         elif self._size > self._home.most_bytes:
             self.fail("too_large", f"more than {self._home.most_bytes} bytes")
+        elif self._response.head_bytes > HEAD_BYTES:
+            self.fail("too_large", f"more than {HEAD_BYTES} bytes of headers")
 
     def _keep(self, exchange: Exchange, piece: bytes, stamp: int, *, kind: int, low: int) -> None:
         if kind:
@@ -339,7 +345,7 @@ class Connection:
     def _over(self, exchange: Exchange) -> None:
         self._head(exchange)
         self.exchange, self.urgent, self._out, self._request = None, False, b"", (b"", b"")
-        self._over_to(self, exchange)
+        self._home.over(self, exchange)
 
     def _lost(self, why: str | None, *, shut: bool) -> None:
         """The connection is gone in the middle of a request. Where none of it was taken in, it goes out on a new one, once.
@@ -351,8 +357,9 @@ class Connection:
         assert exchange is not None  # noqa: S101 - only a request brings us here
         if shut and exchange.reused and exchange.first_byte is None and self._none_taken():
             self.close()
-            self.exchange = None
-            self._again(exchange)
+            request, self.exchange, self._request = self._request, None, (b"", b"")
+            exchange.sent = exchange.body_sent = None
+            self._home.again(exchange, *request)
             return
         if exchange.first_byte is None:
             self.fail("reset", f"{why or 'reset'} before the first byte")
@@ -360,12 +367,6 @@ class Connection:
             self.fail("truncated", "closed in the middle of the answer")
         else:
             self.fail("reset", f"{why or 'reset'} in the middle of the answer")
-
-    def _again(self, exchange: Exchange) -> None:
-        self._home.reopened += 1
-        started, exchange.sent, exchange.body_sent = exchange.started, None, None
-        Connection(self._home, self.origin, self._over_to).begin(exchange, *self._request)
-        exchange.started = started
 
     def _none_taken(self) -> bool:
         """Whether the other side has acknowledged nothing of this request: it had closed before the first byte came."""
@@ -387,3 +388,6 @@ class Connection:
 
 OnOver = Callable[[Connection, Exchange], None]
 """Told that a request is over on a connection, which may be idle now."""
+
+OnAgain = Callable[[Exchange, bytes, bytes], None]
+"""Told that a request, of which nothing was taken in, is to go out on a new connection; head and body."""

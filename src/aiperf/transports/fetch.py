@@ -11,6 +11,7 @@ from aiperf.transports import tls
 
 _MOST = 16 * 1024 * 1024
 _WATCH_S = 0.02
+_CONNECT_S = 5.0
 
 
 class HttpFetch:
@@ -30,9 +31,11 @@ class HttpFetch:
     def _fetched(self, url: str, body: bytes | None, *, timeout_s: float, watch_s: float | None) -> tuple[Response, bool]:
         parts = urlsplit(url)
         method = "GET" if body is None else "POST"
-        connection = self._connection(parts.scheme, parts.hostname or "", port=parts.port, timeout_s=timeout_s)
+        connection = self._connection(parts.scheme, parts.hostname or "", port=parts.port, timeout_s=min(timeout_s, _CONNECT_S))
         path = f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
         try:
+            connection.connect()
+            connection.sock.settimeout(timeout_s)
             connection.request(method, path, body, self._headers)
             answer = connection.getresponse()
             said = answer.status, {name.lower(): value for name, value in answer.getheaders()}, answer.read(_MOST)

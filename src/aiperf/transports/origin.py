@@ -3,6 +3,7 @@
 import socket
 import ssl
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -11,6 +12,10 @@ from aiperf.errors import MeasureError
 from aiperf.transports import tls
 
 _VERSION = "/v1"
+_REACH_S = 1.0
+
+Place = tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]]
+"""What `socket.getaddrinfo` says of an address."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,22 +49,28 @@ def full(url: str, path: str) -> str:
     return url.removesuffix(_VERSION) + path if path.startswith(f"{_VERSION}/") else url + path
 
 
+def reached(places: Sequence[Place]) -> Place:
+    """The first address that takes a connection, where a name has several (`localhost` is often ::1 too); else the first."""
+    for place in places if len(places) > 1 else ():
+        with suppress(OSError), socket.socket(*place[:3]) as sock:
+            sock.settimeout(_REACH_S)
+            sock.connect(place[4])
+            return place
+    return places[0]
+
+
 def _origin(url: str, *, headers: Mapping[str, str], run: str, ca_path: str | None) -> Origin:
     parts = urlsplit(url)
     host, secure = parts.hostname or "", parts.scheme == "https"
     port = parts.port or (443 if secure else 80)
     try:
-        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        family, _, _, _, address = reached(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
     except OSError as exc:
         raise MeasureError(f"{url}: the host {host!r} has no address ({exc})") from exc
-    try:
-        trust = tls.context(ca_path) if secure else None
-    except OSError as exc:
-        raise MeasureError(f"endpoint.ca_path: {ca_path} holds no certificates ({exc})") from exc
     lines = [
         f"POST {parts.path}{f'?{parts.query}' if parts.query else ''} HTTP/1.1",
         f"Host: {parts.netloc.rpartition('@')[2]}",
         *(f"{k}: {v}" for k, v in headers.items()),
     ]
     head = "\r\n".join([*lines, f"X-Request-ID: {run}-"]).encode("latin-1")
-    return Origin(url, host, (str(address[0]), int(address[1])), family, head, trust)
+    return Origin(url, host, (str(address[0]), int(address[1])), family, head, tls.context(ca_path) if secure else None)

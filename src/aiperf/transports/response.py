@@ -10,7 +10,7 @@ _EVENT_END = re.compile(rb"\n\r?\n|\r\r")
 class Response:
     """Parses the answers of a connection, one after the other. Bodies may be chunked, length-delimited or close-delimited."""
 
-    __slots__ = ("_framed", "_parser", "_piece", "complete", "content_type", "headed", "keep_alive", "status")
+    __slots__ = ("_framed", "_parser", "_piece", "complete", "content_type", "head_bytes", "headed", "keep_alive", "status")
 
     def __init__(self) -> None:
         self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
@@ -19,6 +19,7 @@ class Response:
     def begin(self) -> None:
         """Await the next answer."""
         self._piece: bytes | None = None
+        self.head_bytes = 0
         self.headed = self.complete = self.keep_alive = self._framed = False
         self.status: int | None = None
         self.content_type: str | None = None
@@ -30,6 +31,8 @@ class Response:
     def feed(self, data: bytes) -> bytes | None:
         """The body bytes in what was read, framing removed. Raises httptools.HttpParserError for what is no HTTP."""
         self._piece = None
+        if not self.headed:
+            self.head_bytes += len(data)
         if data and self._parser is not None:
             self._parser.feed_data(data)
         return self._piece

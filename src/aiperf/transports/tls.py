@@ -3,13 +3,18 @@
 import ssl
 import struct
 
+from aiperf.errors import ConfigError
+
 _HEADER = struct.Struct(">BHH")
 _CHUNK = 65536
 
 
 def context(ca_path: str | None) -> ssl.SSLContext:
-    """What to trust: the system's certificates, or those in a PEM file. Raises OSError for a file that is none."""
-    made = ssl.create_default_context(cafile=ca_path)
+    """What to trust: the system's certificates, or those in a PEM file. Raises ConfigError for a file that is none."""
+    try:
+        made = ssl.create_default_context(cafile=ca_path)
+    except OSError as exc:
+        raise ConfigError(f"endpoint.ca_path: {ca_path} holds no certificates ({exc})") from exc
     made.set_alpn_protocols(["http/1.1"])
     return made
 

@@ -24,7 +24,10 @@ class WireTransport:
 
     def __init__(self, options: Options, origins: Sequence[Origin], *, hint: bytes | None, sockets: Sockets) -> None:
         self._timeouts, self._keep = options.timeout_s, options.connection == "pooled"
-        self._home = Home(sockets, re.compile(hint) if hint is not None else None, options.max_answer_bytes)
+        pattern = re.compile(hint) if hint is not None else None
+        self._home = Home(sockets, pattern, options.max_answer_bytes, over=self._over, again=self._again)
+        self.reopened = 0
+        """Requests that went out on a new connection since the server had closed the pooled one before it took them in."""
         self._origins = tuple(origins)
         self._idle: list[list[Connection]] = [[] for _ in origins]
         self._busy: dict[int, Connection] = {}
@@ -35,18 +38,11 @@ class WireTransport:
         """Say from now on what lands to this load."""
         self._home.flights = flights
 
-    @property
-    def reopened(self) -> int:
-        """Requests that went out on a new connection since the server had closed the pooled one before it took them in."""
-        return self._home.reopened
-
     def send(self, exchange: Exchange, number: bytes, body: bytes) -> None:
         """Begin on a request; whatever happens to it is told to `Flights`."""
         made = self._origins[exchange.url]
         head = b"%b%b\r\nContent-Length: %d\r\n\r\n" % (made.head, number, len(body))
-        connection = self._take(exchange.url) or Connection(self._home, made, self._over)
-        self._busy[id(exchange)] = connection
-        connection.begin(exchange, head, body)
+        self._begin(self._take(exchange.url) or Connection(self._home, made), exchange, head, body=body)
 
     def sweep(self) -> None:
         """Look at the deadlines of up to 256 requests, going round; and cut parts that wait too long."""
@@ -77,6 +73,14 @@ class WireTransport:
             if connection.idle:
                 return connection
         return None
+
+    def _begin(self, connection: Connection, exchange: Exchange, head: bytes, *, body: bytes) -> None:
+        self._busy[id(exchange)] = connection
+        connection.begin(exchange, head, body)
+
+    def _again(self, exchange: Exchange, head: bytes, body: bytes) -> None:
+        self.reopened += 1
+        self._begin(Connection(self._home, self._origins[exchange.url]), exchange, head, body=body)
 
     def _over(self, connection: Connection, exchange: Exchange) -> None:
         del self._busy[id(exchange)]

@@ -1,0 +1,175 @@
+"""Who is told what, and when: a cluster that follows a script says what workers say."""
+
+import signal
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import pytest
+
+from aiperf.app.conduct import Conductor, Interrupts, Outcome, interrupts
+from aiperf.results import Pulse
+from aiperf.seams import Event, Job
+
+GENERATORS = [Job("generator-0", "m:f", None), Job("generator-1", "m:f", None)]
+PROCESSORS = [Job("processor-0", "m:f", None), Job("processor-1", "m:f", None)]
+
+
+def pulse(sent: int = 1) -> Pulse:
+    return Pulse(0, 0, "profiling", sent, sent, sent, 0, {}, 0, 0, 0.0, {}, {})
+
+
+def said(name: str) -> list[Event]:
+    """A worker's last words and its end, as it should be."""
+    return [Event(name, {"done": True, "who": name}), Event(name, ended=True)]
+
+
+@dataclass
+class Scripted:
+    """Says one entry of the script at each wait; `log` holds what it was told, and between what."""
+
+    script: deque[list[Event] | Callable[[], list[Event]]]
+    log: list[tuple[str, object]] = field(default_factory=list)
+
+    def start(self, job: Job) -> None:
+        self.log.append((job.name, "start"))
+
+    def tell(self, worker: str, message: object) -> None:
+        self.log.append((worker, message))
+
+    def wait(self, timeout_s: float) -> list[Event]:
+        assert 0 < timeout_s <= 1
+        entry = self.script.popleft()
+        return entry() if callable(entry) else entry
+
+    def close(self) -> None:
+        self.log.append(("", "close"))
+
+    def told(self, message: str) -> list[str]:
+        return sorted(name for name, what in self.log if what == message)
+
+
+@dataclass
+class Seen:
+    lines: list[str] = field(default_factory=list)
+    pulses: list[tuple[Pulse, int | None]] = field(default_factory=list)
+
+    def line(self, text: str) -> None:
+        self.lines.append(text)
+
+    def pulse(self, pulse: Pulse, total: int | None) -> None:
+        self.pulses.append((pulse, total))
+
+
+def conducted(*script: list[Event] | Callable[[], list[Event]], heard: Interrupts | None = None) -> tuple[Outcome, Scripted, Seen]:
+    cluster, seen = Scripted(deque(script)), Seen()
+    outcome = Conductor(cluster, seen, 7).run(GENERATORS, PROCESSORS, heard or Interrupts())
+    assert not cluster.script, "it returned before the last had ended"
+    return outcome, cluster, seen
+
+
+def test_a_run_that_ends_as_it_should() -> None:
+    outcome, cluster, seen = conducted(
+        [Event("generator-0", pulse())],
+        [*said("generator-0")],
+        [*said("generator-1")],
+        [*said("processor-1"), *said("processor-0")],
+    )
+    assert cluster.told("start") == ["generator-0", "generator-1", "processor-0", "processor-1"]
+    assert sorted(outcome.generators) == ["generator-0", "generator-1"]
+    assert outcome.processors["processor-1"] == {"done": True, "who": "processor-1"}
+    assert (outcome.dead, outcome.stopped) == ({}, False)
+    assert seen.pulses == [(pulse(), 7)]
+    assert seen.lines == []
+
+
+def test_processors_are_told_to_finish_once_and_only_after_the_last_generator() -> None:
+    logs: list[list[str]] = []
+    cluster = Scripted(deque())
+
+    def look() -> list[Event]:
+        logs.append(cluster.told("finish"))
+        return []
+
+    cluster.script = deque([said("generator-1"), look, said("generator-0"), look, [*said("processor-0"), *said("processor-1")]])
+    Conductor(cluster, Seen(), None).run(GENERATORS, PROCESSORS, Interrupts())
+    assert logs == [[], ["processor-0", "processor-1"]]
+    assert cluster.told("finish") == ["processor-0", "processor-1"]
+
+
+def test_a_generator_that_dies_is_named_and_the_rest_goes_on() -> None:
+    outcome, cluster, seen = conducted(
+        [Event("generator-1", ended=True, error="was killed by signal 9")],
+        said("generator-0"),
+        [*said("processor-0"), *said("processor-1")],
+    )
+    assert outcome.dead == {"generator-1": "was killed by signal 9"}
+    assert list(outcome.generators) == ["generator-0"]
+    assert seen.lines == ["generator-1 was killed by signal 9"]
+    assert cluster.told("finish") == ["processor-0", "processor-1"]
+
+
+def test_all_generators_die_and_the_processors_finish_all_the_same() -> None:
+    dead = [Event(job.name, ended=True, error="ended with code 1") for job in GENERATORS]
+    outcome, cluster, _ = conducted(dead, [*said("processor-0"), *said("processor-1")])
+    assert sorted(outcome.dead) == ["generator-0", "generator-1"]
+    assert cluster.told("finish") == ["processor-0", "processor-1"]
+
+
+def test_a_processor_that_dies_begins_again_once_and_does_not_stop_the_load() -> None:
+    outcome, cluster, seen = conducted(
+        [Event("processor-0", ended=True, error="was killed by signal 9")],
+        [Event("generator-0", pulse(2))],
+        [*said("generator-0"), *said("generator-1")],
+        [*said("processor-1"), Event("processor-0", ended=True, error="was killed by signal 11")],
+    )
+    assert outcome.dead == {"processor-0": "was killed by signal 11"}
+    assert cluster.told("start") == ["generator-0", "generator-1", "processor-0", "processor-0", "processor-1"]
+    assert cluster.told("stop") == []
+    assert cluster.told("finish") == ["processor-0", "processor-1"]
+    assert "begins again from the spool" in seen.lines[0]
+
+
+def test_a_processor_that_dies_after_the_load_is_told_to_finish_anew() -> None:
+    outcome, cluster, _ = conducted(
+        [*said("generator-0"), *said("generator-1")],
+        [Event("processor-0", ended=True, error="was killed by signal 9")],
+        [*said("processor-1"), *said("processor-0")],
+    )
+    assert outcome.dead == {}
+    assert set(outcome.processors) == {"processor-0", "processor-1"}
+    assert cluster.told("finish") == ["processor-0", "processor-0", "processor-1"]
+
+
+def test_stop_is_told_once_to_those_that_still_send() -> None:
+    heard = Interrupts()
+    heard.patient = True
+
+    def interrupt() -> list[Event]:
+        heard(signal.SIGINT, None)
+        return said("generator-1")
+
+    outcome, cluster, seen = conducted(
+        interrupt, [Event("generator-0", pulse())], said("generator-0"), [*said("processor-0"), *said("processor-1")], heard=heard
+    )
+    assert outcome.stopped
+    assert cluster.told("stop") == ["generator-0", "generator-1"]
+    assert len(seen.lines) == 1
+    assert "stopping" in seen.lines[0]
+
+
+def test_before_there_is_a_load_the_first_ctrl_c_ends_it() -> None:
+    with interrupts() as heard, pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+    assert heard.count == 1
+
+
+def test_during_a_load_the_second_ctrl_c_ends_it_and_the_handlers_are_put_back() -> None:
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    with interrupts() as heard:
+        heard.patient = True
+        signal.raise_signal(signal.SIGTERM)
+        assert heard.count == 1
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before

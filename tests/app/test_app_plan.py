@@ -1,0 +1,139 @@
+"""The plan before the start: its table, its words, its salt."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aiperf.app import plan as planning
+from aiperf.app.plan import Plan
+from aiperf.config.experiment import Experiment
+from aiperf.errors import ConfigError
+from aiperf.store.parquet import PLAN_SCHEMA
+from aiperf.workload import WARMUP_FROM
+
+SECOND = 1_000_000_000
+
+
+def experiment(timing: dict[str, object], **groups: object) -> Experiment:
+    return Experiment.model_validate({"endpoint": {"url": "http://h:1"}, "timing": timing, "seed": 3, **groups})
+
+
+def closed(**timing: object) -> Experiment:
+    return experiment({"type": "concurrency", "concurrency": 4, "stop": {"requests": 10}, **timing})
+
+
+def open_loop(**timing: object) -> Experiment:
+    return experiment({"type": "request_rate", "rate": 10, "arrival": "constant", "stop": {"duration_s": 2}, **timing})
+
+
+def traced(path: Path, **timing: object) -> Experiment:
+    rows = [{"timestamp": 500 * i, "input_length": 100 + i, "output_length": 5 + i, "hash_ids": [i]} for i in range(6)]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    dataset = {"type": "custom", "format": "mooncake_trace", "path": str(path)}
+    return experiment({"type": "fixed_schedule", **timing}, dataset=dataset)
+
+
+def made(of: Experiment) -> Plan:
+    return planning.make(of, "salt")
+
+
+def test_in_open_loop_every_arrival_is_in_the_table() -> None:
+    plan = made(open_loop(warmup={"requests": 5}))
+    table = planning.table(plan, 3)
+    assert table.schema == PLAN_SCHEMA
+    assert table["request"].to_pylist() == [*range(20), *range(WARMUP_FROM, WARMUP_FROM + 5)]
+    assert table["phase"].to_pylist() == ["profiling"] * 20 + ["warmup"] * 5
+    due = table["due_ns"].to_numpy()
+    assert due[20:].tolist() == [i * SECOND // 10 for i in range(5)]
+    assert (due[:20] - due[0]).tolist() == [i * SECOND // 10 for i in range(20)]
+    assert due[0] == plan.schedule.phases[0].duration_ns
+    assert set(table["seed"].to_pylist()) == {3}
+    assert set(table["turn"].to_pylist()) == {0}
+    assert (plan.open_loop, plan.planned, plan.stop_ns) == (True, 20, 2 * SECOND)
+
+
+def test_in_closed_loop_the_table_holds_what_was_reached() -> None:
+    plan = made(closed(warmup={"requests": 3}))
+    assert planning.table(plan, 3).num_rows == 0
+    table = planning.table(plan, 3, {"warmup": 3, "profiling": 7})
+    assert table["request"].to_pylist() == [*range(7), *range(WARMUP_FROM, WARMUP_FROM + 3)]
+    assert table["due_ns"].null_count == 10
+    assert table["conversation"].to_pylist() == [*range(7), *range(3)]
+    assert (plan.open_loop, plan.planned, plan.stop_ns) == (False, 10, None)
+
+
+def test_where_only_the_load_shows_how_many_there_are_none_are_planned() -> None:
+    assert made(closed(stop={"duration_s": 5})).planned is None
+
+
+def test_a_trace_keeps_its_rows_lengths_and_times(tmp_path: Path) -> None:
+    plan = made(traced(tmp_path / "t.jsonl", speedup=2, start_s=0.9))
+    table = planning.table(plan, 3)
+    assert table["conversation"].to_pylist() == [2, 3, 4, 5]
+    assert table["input_tokens"].to_pylist() == [102, 103, 104, 105]
+    assert table["output_tokens"].to_pylist() == [7, 8, 9, 10]
+    assert table["due_ns"].to_pylist() == [i * SECOND // 4 for i in range(4)]
+
+
+def test_the_same_seed_is_the_same_plan_and_another_is_not() -> None:
+    drawn = {"arrival": "poisson"}
+    tables = [planning.table(made(of), 3) for of in (open_loop(**drawn), open_loop(**drawn))]
+    assert tables[0].equals(tables[1])
+    other = open_loop(**drawn).model_copy(update={"seed": 4})
+    assert not np.array_equal(planning.table(made(other), 4)["due_ns"].to_numpy(), tables[0]["due_ns"].to_numpy())
+
+
+def test_data_without_times_cannot_be_played_at_their_times() -> None:
+    with pytest.raises(ConfigError, match="recorded times"):
+        made(experiment({"type": "fixed_schedule"}))
+
+
+@pytest.mark.parametrize(("word", "salt"), [("run", "a1b2c3"), ("none", ""), ("mine", "mine")])
+def test_the_salt_is_the_runs_none_or_a_word(word: str, salt: str) -> None:
+    assert planning.salt_of(word, "a1b2c3") == salt
+
+
+def test_a_salt_makes_other_text_of_the_same_length() -> None:
+    of = closed()
+    texts = [planning.make(of, salt).source.turn(0, warmup=False).text for salt in ("a", "b", "a")]
+    assert texts[0] == texts[2] != texts[1]
+    assert len(texts[0].split()) == len(texts[1].split())
+
+
+def test_the_hash_is_the_files(tmp_path: Path) -> None:
+    of = traced(tmp_path / "t.jsonl")
+    assert planning.data_hash(of) == hashlib.sha256((tmp_path / "t.jsonl").read_bytes()).hexdigest()
+    assert planning.data_hash(closed()) is None
+
+
+@pytest.mark.parametrize(
+    ("of", "words"),
+    [
+        (closed(), ["http://h:1, streamed; no sampling parameters", "prompts of", "4 in flight (closed loop); 10 requests; no warm-up"]),
+        (closed(warmup={"duration_s": 3}, stop={"duration_s": 60}), ["4 in flight (closed loop); 60 s; warm-up of 3 s before it"]),
+        (closed(stop={"duration_s": 60, "requests": 5000}), ["5,000 requests or 60 s"]),
+        (open_loop(), ["10 arrivals a second, constant; 20 requests in 2 s"]),
+        (open_loop(concurrency=3, warmup={"requests": 5}), ["constant, at most 3 in flight; ", "warm-up of 5 requests before it"]),
+    ],
+)
+def test_the_plan_in_words(of: Experiment, words: list[str]) -> None:
+    said = "\n".join(planning.words(of, made(of)))
+    assert all(word in said for word in words), said
+
+
+def test_what_is_sent_besides_is_said() -> None:
+    of = closed().model_copy(update={"dataset": closed().dataset.model_copy(update={"salt": "mine"})})
+    extra = of.endpoint.model_copy(update={"extra": {"top_p": 0.5, "temperature": 0}, "streaming": False})
+    said = "\n".join(planning.words(of.model_copy(update={"endpoint": extra}), made(of)))
+    assert "not streamed; every body carries temperature, top_p" in said
+    assert "salted with 'mine'" in said
+
+
+def test_a_trace_in_words(tmp_path: Path) -> None:
+    of = traced(tmp_path / "t.jsonl", speedup=2)
+    said = "\n".join(planning.words(of, made(of)))
+    assert "the recorded times, 2 times as fast" in said
+    assert "prompts of 100 to 105 (mean 102) tokens, answers 5 to 10 (mean 8) asked for" in said
