@@ -94,6 +94,9 @@ def truth(folder: Path, ttft_us: int, itl_us: int, tokens: int = 16) -> Iterator
     binary, port, log = compile_truth(cache()), free_port(), folder / f"truth-{secrets.token_hex(4)}.bin"
     said = {"--port": port, "--ttft-us": ttft_us, "--itl-us": itl_us, "--tokens": tokens, "--log": log}
     process = subprocess.Popen([binary, *(str(word) for pair in said.items() for word in pair)], stderr=subprocess.DEVNULL)
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) > 1:  # the last core is the generator's (cluster.pin); a server elsewhere would not be on it either
+        os.sched_setaffinity(process.pid, cores[:-1])
     try:
         await_port(port)
         yield Truth(port, log, process)
