@@ -13,6 +13,8 @@ import pyarrow as pa
 from aiperf.store.parquet import read_plan, read_records
 
 NOISE = "verdict.ignore=[late_generator, coalesced_first_tokens, generator_saturated, level_not_held]"
+STARTED: list[subprocess.Popen[str]] = []
+"""Runs that a test has begun; what a failed one leaves running is ended behind it."""
 COMMAND = [sys.executable, "-m", "aiperf"]
 
 
@@ -55,7 +57,7 @@ class Finished:
 
 def started(outputs: Path, *arguments: str, **environment: str) -> subprocess.Popen[str]:
     """A run that has begun."""
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [*COMMAND, f"output.dir={outputs}", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -63,6 +65,8 @@ def started(outputs: Path, *arguments: str, **environment: str) -> subprocess.Po
         cwd=outputs.parent,
         env={**os.environ, **environment},
     )
+    STARTED.append(process)
+    return process
 
 
 def ended(process: subprocess.Popen[str], outputs: Path, seconds: float = 60) -> Finished:

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 import time
 from pathlib import Path
 
@@ -17,10 +16,14 @@ LONG = (*QUICK, "timing.stop.requests=null", "timing.stop.duration_s=60", NOISE)
 def children(pid: int, marker: str) -> list[int]:
     """Processes below a process whose command line holds the marker."""
     found = []
-    for line in subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True, check=True).stdout.splitlines()[1:]:
-        child, parent, args = line.split(None, 2)
-        if int(parent) == pid and marker in args:
-            found.append(int(child))
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            said = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode()
+        except (OSError, ValueError):
+            continue  # it has ended meanwhile
+        if parent == pid and marker in said:
+            found.append(int(folder.name))
     return found
 
 
@@ -115,7 +118,9 @@ def test_a_processor_that_dies_begins_again_once_and_then_leaves_the_raw_bytes(t
     process = started(tmp_path / "out", *LONG, "timing.stop.duration_s=4", "cluster.processors=1")
     wait_for_load(tmp_path / "out")
     killed: set[int] = set()
+    deadline = time.monotonic() + 20
     while len(killed) < kills:
+        assert time.monotonic() < deadline, killed
         for processor in set(children(process.pid, "processor-0")) - killed:
             os.kill(processor, signal.SIGKILL)
             killed.add(processor)
