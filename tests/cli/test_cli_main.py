@@ -150,3 +150,9 @@ def test_a_bug_keeps_its_traceback(monkeypatch):
     monkeypatch.setattr(cli, "_called", bug)
     with pytest.raises(ZeroDivisionError):
         main(["validate"])
+
+
+def test_a_run_off_linux_says_what_it_needs(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert main(["experiment=quickstart"]) == 2
+    assert "WSL" in capsys.readouterr().err

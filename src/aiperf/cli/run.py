@@ -1,14 +1,21 @@
 """`aiperf run`: compose an experiment and play it."""
 
 import gc
+import sys
 
 from aiperf.app import GENERATE, GENERATOR
 from aiperf.cli.options import Options
 from aiperf.cluster.local import hatch
+from aiperf.errors import ConfigError
 
 
 def main(given: Options) -> int:
-    """Play an experiment and return its exit code. The load generator's process starts before the rest is imported."""
+    """Play an experiment and return its exit code. Raises ConfigError off Linux.
+
+    The load generator's process starts before the rest is imported.
+    """
+    if sys.platform != "linux":
+        raise ConfigError("a run needs Linux (epoll, timerfd and the kernel's stamps); on Windows use WSL")
     hatched = () if given.dry_run else (hatch(GENERATOR, GENERATE),)
     try:
         from aiperf.app.run import run  # noqa: PLC0415 - while the generator starts
