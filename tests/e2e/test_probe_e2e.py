@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 from running import QUICK, ran
-from wired import HEAD, Scripted, chunk
+from wired import HEAD, Scripted, chunk, read_request
 
 from aiperf.app.jobs import Target, speaker
-from aiperf.app.probe import Found, prepared, probe
+from aiperf.app.probe import Found, patience, prepared, probe
 from aiperf.config.dataset import Dataset
 from aiperf.config.endpoint import Endpoint
 from aiperf.dataset.synthetic import SyntheticDatasetComposer
@@ -44,24 +44,11 @@ class Server:
     numbers: list[str] = field(default_factory=list)
 
     def __call__(self, sock: socket.socket, _: int) -> None:
-        while request := self.read(sock):
+        while request := read_request(sock):
             head, _, body = request.partition(b"\r\n\r\n")
             sock.sendall(self.said(head, body))
             if self.closes:
                 return
-
-    def read(self, sock: socket.socket) -> bytes:
-        data = b""
-        while b"\r\n\r\n" not in data:
-            more = sock.recv(65536)
-            if not more:
-                return b""
-            data += more
-        head, _, body = data.partition(b"\r\n\r\n")
-        lengths = [int(line.partition(b":")[2]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length")]
-        while len(body) < sum(lengths):
-            body += sock.recv(65536)
-        return head + b"\r\n\r\n" + body
 
     def said(self, head: bytes, body: bytes) -> bytes:
         if self.loading:
@@ -89,13 +76,13 @@ class Server:
 def ready(port: int, **options: object) -> tuple[Target, HttpFetch]:
     made = Endpoint.model_validate({"url": f"http://127.0.0.1:{port}", **options})
     fetch = HttpFetch({"Content-Type": "application/json", "X-Request-ID": "abc-probe"})
-    return prepared(made, made.url, exact=False, fetch=fetch), fetch
+    return prepared(made, made.url, exact=False, fetch=fetch, until_ns=patience(made)), fetch
 
 
 def found_by(server: Server, **options: object) -> tuple[Target, Found]:
     with running(server) as port:
         target, fetch = ready(port, **options)
-        return probe(target, SOURCE, fetch=fetch)
+        return probe(target, SOURCE, fetch=fetch, until_ns=patience(target.options))
 
 
 @contextlib.contextmanager
@@ -134,7 +121,7 @@ def test_of_two_models_one_must_be_named_and_waiting_would_not_help() -> None:
             ready(port, wait_s=30)
         assert time.monotonic() - began < 3
         target, fetch = ready(port, model="two")
-        assert probe(target, SOURCE, fetch=fetch)[0].model == "two"
+        assert probe(target, SOURCE, fetch=fetch, until_ns=patience(target.options))[0].model == "two"
     assert server.bodies[0]["model"] == "two"
 
 
@@ -228,7 +215,7 @@ def test_a_server_that_takes_no_connection_is_given_up_within_five_seconds() -> 
         target, fetch = ready(full.getsockname()[1], model="one")
         began = time.monotonic()
         with pytest.raises(MeasureError, match="no answer in time"):
-            probe(target, SOURCE, fetch=fetch)
+            probe(target, SOURCE, fetch=fetch, until_ns=patience(target.options))
         assert time.monotonic() - began < 6
         for filler in fillers:
             filler.close()

@@ -36,8 +36,8 @@ def read_request(sock: socket.socket) -> bytes:
             return b""
         data += more
     head, _, body = data.partition(b"\r\n\r\n")
-    length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
-    while len(body) < length:
+    lengths = [int(line.partition(b":")[2]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length")]
+    while len(body) < sum(lengths):
         body += sock.recv(65536)
     return head + b"\r\n\r\n" + body
 

@@ -69,18 +69,17 @@ def patience(options: Options) -> int:
     return clock.monotonic_ns() + round(options.wait_s * clock.SECOND)
 
 
-def prepared(options: Options, urls: tuple[str, ...], *, exact: bool, fetch: Fetch, until_ns: int | None = None) -> Target:
+def prepared(options: Options, urls: tuple[str, ...], *, exact: bool, fetch: Fetch, until_ns: int) -> Target:
     """Wait for the server and learn its model. Raises MeasureError with what was tried."""
-    model = options.model or _patient(lambda: _only_model(urls[0], fetch), patience(options) if until_ns is None else until_ns)
+    model = options.model or _patient(lambda: _only_model(urls[0], fetch), until_ns)
     return Target(options, urls, model, path_of(options), exact)
 
 
-def probe(target: Target, source: Source, *, fetch: HttpFetch, until_ns: int | None = None) -> tuple[Target, Found]:
+def probe(target: Target, source: Source, *, fetch: HttpFetch, until_ns: int) -> tuple[Target, Found]:
     """Send two short requests; the target as it can be spoken to, and what was found."""
-    until = patience(target.options) if until_ns is None else until_ns
     texts = [_prompt(source, length) for length in _LENGTHS]
     refused = None
-    first: _Heard = _patient(lambda: _asked(target, texts[0], fetch), until)
+    first: _Heard = _patient(lambda: _asked(target, texts[0], fetch), until_ns)
     if first.said.error == "http_4xx" and target.options.streaming:
         plain = replace(target, usage=False)
         again = _asked(plain, texts[0], fetch)

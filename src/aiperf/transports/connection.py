@@ -201,7 +201,7 @@ class Connection:
         except BlockingIOError:
             gone = 0
         except OSError as exc:
-            self._lost(f"{exc.strerror} while sending", shut=exc.errno == errno.EPIPE)
+            self._broken(exc, " while sending")
             return
         self._written += gone
         if gone == sum(map(len, buffers)):
@@ -216,7 +216,7 @@ class Connection:
         except BlockingIOError:
             return
         except OSError as exc:
-            self._lost(f"{exc.strerror} while sending", shut=exc.errno == errno.EPIPE)
+            self._broken(exc, " while sending")
             return
         self._written += gone
         self._out = self._out[gone:]
@@ -233,7 +233,7 @@ class Connection:
         except BlockingIOError:
             return
         except OSError as exc:
-            self._lost(exc.strerror, shut=exc.errno == errno.EPIPE)
+            self._broken(exc)
             return
         stamp = stamps.stamp(ancillary)
         if stamp is None:
@@ -258,7 +258,7 @@ class Connection:
             except BlockingIOError:
                 return
             except OSError as exc:
-                self._lost(exc.strerror, shut=exc.errno == errno.EPIPE)
+                self._broken(exc)
                 return
             stamp = stamps.stamp(ancillary)
             if stamp is None or behind is None:
@@ -346,6 +346,10 @@ class Connection:
         self._head(exchange)
         self.exchange, self.urgent, self._out, self._request = None, False, b"", (b"", b"")
         self._home.over(self, exchange)
+
+    def _broken(self, exc: OSError, doing: str = "") -> None:
+        """The system's word that the connection is gone; a broken pipe is one that the other side had closed before."""
+        self._lost(f"{exc.strerror}{doing}", shut=exc.errno == errno.EPIPE)
 
     def _lost(self, why: str | None, *, shut: bool) -> None:
         """The connection is gone in the middle of a request. Where none of it was taken in, it goes out on a new one, once.
