@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiperf import spool
-from aiperf.errors import SpoolError
+from aiperf.errors import MeasureError, SpoolError
 from aiperf.spool import Exchange, SpoolReader, SpoolWriter
 
 STAMPS = st.integers(-(2**63), 2**63 - 1)
@@ -158,6 +158,11 @@ def test_a_spool_is_never_overwritten(tmp_path):
     SpoolWriter(tmp_path / "a").close()
     with pytest.raises(FileExistsError):
         SpoolWriter(tmp_path / "a")
+
+
+def test_a_file_that_cannot_be_made_is_named(tmp_path):
+    with pytest.raises(MeasureError, match=r"nowhere/a: cannot be written \(No such file or directory\)"):
+        SpoolWriter(tmp_path / "nowhere" / "a")
 
 
 def test_a_disk_that_fails_is_kept_and_counted(tmp_path):

@@ -85,6 +85,18 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
+class Timeline:
+    """How the run went over time, in bins of `bin_s` seconds from its start (at most 60): good answers and failures by class, by their end.
+
+    Lists are of equal length, an entry a bin.
+    """
+
+    bin_s: float
+    good: tuple[int, ...]
+    errors: Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """Everything that one trial found; `counts` is the ledger, `errors` failures by class, `facts` what else was seen."""
 
@@ -96,8 +108,22 @@ class Summary:
     samples: Mapping[str, str]
     slos: tuple[Slo, ...]
     verdict: Verdict
+    timeline: "Timeline | None" = None
     gate_met: bool = True
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What a screen is told before the load: how long each phase is by the plan, in requests and in seconds, where that is known.
+
+    `phases` are names with (requests, seconds) in their order, the last the run; `rate` the planned mean arrivals a second of
+    the run (None: closed loop), `concurrency` its level or cap.
+    """
+
+    phases: Mapping[str, tuple[int | None, float | None]]
+    rate: float | None = None
+    concurrency: int | None = None
 
 
 class Pulse(msgspec.Struct, frozen=True, array_like=True):
@@ -130,7 +156,8 @@ class RunFacts:
     `planned` the arrivals that the plan held in it (None in closed loop); `template_tokens` what the server's chat
     template adds to a prompt (None: unknown or not constant); `clock_step_ns` the largest change of CLOCK_REALTIME
     against CLOCK_MONOTONIC from one frame to the next; `busiest_second` the largest share of a second that a generator's
-    thread was busy; `lost_frames` spool frames that could not be written.
+    thread was busy; `lost_frames` spool frames that could not be written; `client_counted` good answers of the run
+    whose tokens the client's tokenizer counted, since the server did not.
     """
 
     window: Window
@@ -148,3 +175,4 @@ class RunFacts:
     lost_frames: int = 0
     spool_waits: int = 0
     stopped_by_user: bool = False
+    client_counted: int = 0

@@ -1,16 +1,21 @@
 """Every protocol, one page. A seam has one to three methods; what crosses it is frozen, or an Exchange in flight."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
+if TYPE_CHECKING:  # a launch reads this page before anything else; numpy and Arrow would be a fifth of it
+    from contextlib import AbstractContextManager
 
-from aiperf.results import Slo
-from aiperf.spool import Exchange
-from aiperf.workload import Lengths, Schedule, Turn
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+    from aiperf.results import Outlook, Pulse, Slo
+    from aiperf.spool import Exchange
+    from aiperf.workload import Lengths, Schedule, Turn
 
 Callback = Callable[[], None]
 
@@ -41,7 +46,7 @@ class Loop(Protocol):
 class Sockets(Protocol):
     """The part of a real loop that a transport on sockets needs."""
 
-    def watch(self, fd: int, handler: "Readiness") -> None:
+    def watch(self, fd: int, handler: Readiness) -> None:
         """Hand readiness of a descriptor to `handler` until `forget`."""
 
     def want_write(self, fd: int, wanted: bool) -> None:
@@ -63,7 +68,7 @@ class Readiness(Protocol):
 class Transport(Protocol):
     """Carries bytes and stamps them. Whatever goes wrong with a request becomes its error class; nothing is raised."""
 
-    def tell(self, flights: "Flights") -> None:
+    def tell(self, flights: Flights) -> None:
         """Say from now on what lands to this load."""
 
     def send(self, exchange: Exchange, number: bytes, body: bytes) -> None:
@@ -98,7 +103,7 @@ class Endpoint(Protocol):
     def body(self, turn: Turn) -> bytes:
         """The request's body."""
 
-    def answer(self, exchange: "Answer") -> "Said":
+    def answer(self, exchange: Answer) -> Said:
         """What an answer's bytes say; raises nothing, a malformed answer is an error class."""
 
 
@@ -132,10 +137,24 @@ class Said:
     error: str | None = None
     reason: str | None = None
     think_tags: bool = False
+    text: str | None = None
+    """What was generated, where the server did not count it (no usage); None where it did."""
+    choices: int = 1
+    """How many answers it holds: several to a batch of prompts, each of the length that was asked for."""
+
+
+SAYS = ("texts", "messages", "payload", "tools", "batches", "token_ids")
+"""What turns may hold beside one text; an endpoint declares which of them it `takes`."""
 
 
 class Source(Protocol):
-    """Where conversations come from: turns by number, rendered when asked for and never kept."""
+    """Where conversations come from: turns by number, rendered when asked for and never kept.
+
+    `notes` are sentences for a person; `says` are names of SAYS, what its turns hold.
+    """
+
+    notes: tuple[str, ...]
+    says: frozenset[str]
 
     def turn(self, conversation: int, *, warmup: bool) -> Turn:
         """The first turn of a conversation; a warm-up gets other text than the run."""
@@ -145,6 +164,53 @@ class Source(Protocol):
 
     def due_ns(self) -> NDArray[np.int64] | None:
         """Recorded times of the rows from the first (ascending), if the data have them."""
+
+
+class Loader(Protocol):
+    """The rows of a data file: columns of numbers, and what is long read from the file when a row is rendered.
+
+    Raises DataError for rows that cannot be used, with file, line, field and value. `notes` and `says` as in Source.
+    """
+
+    notes: tuple[str, ...]
+    says: frozenset[str]
+
+    @staticmethod
+    def claims(row: Mapping[str, Any]) -> bool:
+        """Whether a file with this first row looks like one of this format; where `dataset.format` is unset one loader may say so."""
+
+    def turn(self, row: int, *, warmup: bool) -> Turn:
+        """A row, rendered now; a warm-up gets other text than the run where text is drawn."""
+
+    def lengths(self, rows: NDArray[np.int64]) -> Lengths:
+        """The asked lengths of these rows, without rendering them."""
+
+    def due_ns(self) -> NDArray[np.int64] | None:
+        """Recorded times of the rows (ascending, one a row), if the data have them."""
+
+    def __len__(self) -> int:
+        """How many rows there are."""
+
+
+class Sampler(Protocol):
+    """Which row a conversation is. Pure and seeded: conversations are counted without end, rows end."""
+
+    def rows(self, conversations: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The rows of these conversations."""
+
+
+class Tokenizer(Protocol):
+    """Counts tokens as a server's model would."""
+
+    @property
+    def template_tokens(self) -> int | None:
+        """What its chat template adds to the one message of a user; None if it has none, or not always as many."""
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """The ids of each text, without special tokens."""
+
+    def vocabulary(self) -> Sequence[str]:
+        """Every token as text, in the tokenizer's own spelling."""
 
 
 class Arrivals(Protocol):
@@ -229,6 +295,9 @@ class Cluster(Protocol):
     def wait(self, timeout_s: float) -> list[Event]:
         """What happened since the last call, waiting for something if nothing did."""
 
+    def end(self, worker: str) -> None:
+        """Kill one worker, whatever it does; `wait` tells of it."""
+
     def close(self) -> None:
         """End what still runs."""
 
@@ -239,8 +308,11 @@ class Screen(Protocol):
     def line(self, text: str) -> None:
         """Say something once."""
 
-    def pulse(self, pulse: Any, total: int | None) -> None:
-        """Show progress; called for each pulse."""
+    def showing(self, outlook: Outlook) -> AbstractContextManager[None]:
+        """The time in which pulses come; however it ends, the terminal is as it was."""
+
+    def pulse(self, pulse: Pulse) -> None:
+        """Take a generator's pulse; called for each."""
 
 
 Response = tuple[int, Mapping[str, str], bytes]

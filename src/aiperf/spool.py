@@ -17,7 +17,7 @@ import msgspec
 from pyarrow.lib import Codec
 
 from aiperf import clock
-from aiperf.errors import SpoolError
+from aiperf.errors import MeasureError, SpoolError
 
 PART_READS = 32
 PART_BYTES = 64 * 1024
@@ -82,7 +82,8 @@ class SpoolWriter:
     """Appends parts; encodes them at once into the open frame, and hands full frames to a thread that compresses and writes.
 
     The queue to the thread is bounded: when the disk is slower than the load, `waits` counts how often the caller waited.
-    A disk that fails is kept in `failure` and every later frame is dropped and counted in `lost`.
+    A disk that fails is kept in `failure` and every later frame is dropped and counted in `lost`; one that does not even
+    take the file's name raises MeasureError.
     """
 
     def __init__(self, path: Path, *, offset: Callable[[], int] = clock.offset_ns, now: clock.Now = clock.monotonic_ns) -> None:
@@ -91,7 +92,7 @@ class SpoolWriter:
         self._offset, self._now = offset, now
         self._rows, self._count, self._opened = bytearray(), 0, 0
         self._encode = msgspec.msgpack.Encoder().encode_into
-        self._file = path.open("xb", buffering=0)
+        self._file = _created(path)
         self._queue: queue.Queue[tuple[int, int, bytes] | None] = queue.Queue(_QUEUE)
         self._thread = threading.Thread(target=self._drain, name="spool", daemon=True)
         self._thread.start()
@@ -145,6 +146,16 @@ class SpoolWriter:
             except OSError as exc:
                 self.failure = exc
                 self.lost += 1
+
+
+def _created(path: Path) -> BinaryIO:
+    """A file that was not there: a spool is never written over."""
+    try:
+        return path.open("xb", buffering=0)
+    except FileExistsError:
+        raise
+    except OSError as exc:
+        raise MeasureError(f"{path}: cannot be written ({exc.strerror or exc})") from exc
 
 
 def _framed(frame: tuple[int, int, bytes], compress: Callable[..., bytes]) -> bytes:

@@ -1,6 +1,6 @@
 """What is to be sent: conversation, turn, schedule; frozen, so that any process may hold them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,18 +13,36 @@ WARMUP_FROM = 1_000_000_000
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One thing to say: the text, the lengths that were asked for in tokens, and what its row adds to the body."""
+    """One thing to say: texts (several for an endpoint that takes a batch), or a message array, or a whole body; one of the three.
 
-    text: str
-    input_tokens: int
+    Lengths are those that were asked for, in tokens: an input of 0 is not known. `token_ids` stand for `texts`, a list a text,
+    where ids were asked for. `messages` and `tools` are sent as they stand, `payload` is sent as the whole body, untouched.
+    `extra` and `model` are what the row itself adds to the body.
+    """
+
+    texts: tuple[str, ...] = ()
+    input_tokens: int = 0
     output_tokens: int | None = None
     role: str = "user"
+    model: str | None = None
     extra: Mapping[str, Any] = field(default_factory=dict)
+    messages: Sequence[Any] | None = None
+    tools: Sequence[Any] | None = None
+    payload: bytes | None = None
+    token_ids: tuple[Sequence[int], ...] = ()
+
+    @property
+    def text(self) -> str:
+        """The text, where there is one."""
+        return self.texts[0] if self.texts else ""
 
 
 @dataclass(frozen=True, slots=True)
 class Lengths:
-    """Asked token counts by conversation, for the plan: int32 arrays of equal length; an output of 0 means none was asked."""
+    """Asked token counts by conversation, for the plan: int32 arrays of equal length.
+
+    An input of 0 is not known, an output of 0 means none was asked.
+    """
 
     input_tokens: NDArray[np.int32]
     output_tokens: NDArray[np.int32]
@@ -32,12 +50,13 @@ class Lengths:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A turn made ready to send: bytes of the head without its number, and of the body."""
+    """A turn made ready to send, or why it could not be made (`refused`)."""
 
     conversation: int
     body: bytes
     input_tokens: int
     output_tokens: int | None
+    refused: str | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

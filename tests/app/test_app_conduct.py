@@ -3,12 +3,14 @@
 import signal
 from collections import deque
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import pytest
 
-from aiperf.app.conduct import Conductor, Interrupts, Outcome, interrupts
-from aiperf.results import Pulse
+from aiperf.app.conduct import HURRY_NS, Conductor, Interrupts, Outcome, interrupts
+from aiperf.clock import SECOND
+from aiperf.results import Outlook, Pulse
 from aiperf.seams import Event, Job
 
 GENERATORS = [Job("generator-0", "m:f", None), Job("generator-1", "m:f", None)]
@@ -42,6 +44,9 @@ class Scripted:
         entry = self.script.popleft()
         return entry() if callable(entry) else entry
 
+    def end(self, worker: str) -> None:
+        self.log.append((worker, "end"))
+
     def close(self) -> None:
         self.log.append(("", "close"))
 
@@ -52,18 +57,21 @@ class Scripted:
 @dataclass
 class Seen:
     lines: list[str] = field(default_factory=list)
-    pulses: list[tuple[Pulse, int | None]] = field(default_factory=list)
+    pulses: list[Pulse] = field(default_factory=list)
 
     def line(self, text: str) -> None:
         self.lines.append(text)
 
-    def pulse(self, pulse: Pulse, total: int | None) -> None:
-        self.pulses.append((pulse, total))
+    def showing(self, outlook: Outlook) -> nullcontext[None]:
+        return nullcontext()
+
+    def pulse(self, pulse: Pulse) -> None:
+        self.pulses.append(pulse)
 
 
 def conducted(*script: list[Event] | Callable[[], list[Event]], heard: Interrupts | None = None) -> tuple[Outcome, Scripted, Seen]:
     cluster, seen = Scripted(deque(script)), Seen()
-    outcome = Conductor(cluster, seen, 7).run(GENERATORS, PROCESSORS, heard or Interrupts())
+    outcome = Conductor(cluster, seen).run(GENERATORS, PROCESSORS, heard or Interrupts())
     assert not cluster.script, "it returned before the last had ended"
     return outcome, cluster, seen
 
@@ -79,7 +87,7 @@ def test_a_run_that_ends_as_it_should() -> None:
     assert sorted(outcome.generators) == ["generator-0", "generator-1"]
     assert outcome.processors["processor-1"] == {"done": True, "who": "processor-1"}
     assert (outcome.dead, outcome.stopped) == ({}, False)
-    assert seen.pulses == [(pulse(), 7)]
+    assert seen.pulses == [pulse()]
     assert seen.lines == []
 
 
@@ -92,7 +100,7 @@ def test_processors_are_told_to_finish_once_and_only_after_the_last_generator() 
         return []
 
     cluster.script = deque([said("generator-1"), look, said("generator-0"), look, [*said("processor-0"), *said("processor-1")]])
-    Conductor(cluster, Seen(), None).run(GENERATORS, PROCESSORS, Interrupts())
+    Conductor(cluster, Seen()).run(GENERATORS, PROCESSORS, Interrupts())
     assert logs == [[], ["processor-0", "processor-1"]]
     assert cluster.told("finish") == ["processor-0", "processor-1"]
 
@@ -173,3 +181,83 @@ def test_during_a_load_the_second_ctrl_c_ends_it_and_the_handlers_are_put_back()
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+
+
+class Late:
+    """A clock that a script moves on."""
+
+    def __init__(self) -> None:
+        self.s = 0
+
+    def after(self, seconds: int, *events: Event) -> Callable[[], list[Event]]:
+        def told() -> list[Event]:
+            self.s += seconds
+            return list(events)
+
+        return told
+
+
+def silent(*script: list[Event] | Callable[[], list[Event]], late: Late, heard: Interrupts | None = None) -> tuple[Outcome, Scripted, Seen]:
+    cluster, seen = Scripted(deque(script)), Seen()
+    conductor = Conductor(cluster, seen, now=lambda: late.s * SECOND)
+    return conductor.run(GENERATORS, PROCESSORS, heard or Interrupts()), cluster, seen
+
+
+def test_a_processor_that_says_nothing_once_the_load_is_over_is_ended_and_begins_again() -> None:
+    late = Late()
+    beat, killed = Event("processor-1", {"rows": 1}), Event("processor-0", ended=True, error="was killed by signal 9")
+    outcome, cluster, seen = silent(
+        late.after(20, Event("generator-0", pulse())), late.after(20, Event("generator-1", pulse()), Event("generator-0", pulse())),
+        said("generator-0"), said("generator-1"), late.after(20, beat), late.after(20, beat), late.after(0, killed),
+        late.after(20, beat), said("processor-0"), said("processor-1"), late=late,
+    )  # fmt: skip
+    assert cluster.told("end") == ["processor-0"]
+    assert [name for name, what in cluster.log if what == "start"].count("processor-0") == 2
+    assert outcome.dead == {}
+    assert "processor-0 has said nothing for 30 s and is ended" in seen.lines
+
+
+def test_a_generator_that_says_nothing_is_ended_and_counted_as_dead() -> None:
+    late = Late()
+    told, killed = Event("generator-1", pulse()), Event("generator-0", ended=True, error="was killed by signal 9")
+    outcome, cluster, _ = silent(
+        late.after(31, told), late.after(31, told, Event("generator-0", pulse())), late.after(31, told), late.after(0, killed),
+        said("generator-1"), said("processor-0"), said("processor-1"), late=late,
+    )  # fmt: skip
+    assert cluster.told("end") == ["generator-0"]
+    assert outcome.dead == {"generator-0": "was killed by signal 9"}
+
+
+def test_a_generator_that_was_told_to_stop_and_does_not_is_soon_ended() -> None:
+    late, heard = Late(), Interrupts()
+    heard.patient = True
+
+    def interrupt() -> list[Event]:
+        late.s += 20
+        heard(signal.SIGINT, None)
+        return []
+
+    told, killed = Event("generator-1", pulse()), Event("generator-0", ended=True, error="was killed by signal 9")
+    seconds = HURRY_NS // SECOND
+    outcome, cluster, seen = silent(
+        interrupt, late.after(seconds, told), late.after(1, told), late.after(0, killed),
+        said("generator-1"), late.after(20, Event("processor-0", {})), said("processor-0"), said("processor-1"), late=late, heard=heard,
+    )  # fmt: skip
+    assert cluster.told("end") == ["generator-0"]
+    assert outcome.dead == {"generator-0": "was killed by signal 9"}
+    assert f"generator-0 has said nothing for {seconds} s and is ended" in seen.lines
+
+
+def test_a_second_ctrl_c_does_not_wait_for_generators() -> None:
+    heard = Interrupts()
+    heard.patient = True
+    cluster = Scripted(deque())
+
+    def interrupt() -> list[Event]:
+        heard(signal.SIGINT, None)
+        return []
+
+    cluster.script = deque([interrupt, interrupt])
+    with pytest.raises(KeyboardInterrupt):
+        Conductor(cluster, Seen()).run(GENERATORS, PROCESSORS, heard)
+    assert cluster.told("end") == ["generator-0", "generator-1"]

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from aiperf.app import plan as planning
+from aiperf.app.data import data, salt_of
 from aiperf.app.plan import Plan
+from aiperf.app.words import lines
 from aiperf.config.experiment import Experiment
 from aiperf.errors import ConfigError
 from aiperf.store.parquet import PLAN_SCHEMA
@@ -37,7 +39,7 @@ def traced(path: Path, **timing: object) -> Experiment:
 
 
 def made(of: Experiment) -> Plan:
-    return planning.make(of, "salt")
+    return planning.make(of, data(of, "salt", print))
 
 
 def test_in_open_loop_every_arrival_is_in_the_table() -> None:
@@ -93,12 +95,12 @@ def test_data_without_times_cannot_be_played_at_their_times() -> None:
 
 @pytest.mark.parametrize(("word", "salt"), [("run", "a1b2c3"), ("none", ""), ("mine", "mine")])
 def test_the_salt_is_the_runs_none_or_a_word(word: str, salt: str) -> None:
-    assert planning.salt_of(word, "a1b2c3") == salt
+    assert salt_of(word, "a1b2c3") == salt
 
 
 def test_a_salt_makes_other_text_of_the_same_length() -> None:
     of = closed()
-    texts = [planning.make(of, salt).source.turn(0, warmup=False).text for salt in ("a", "b", "a")]
+    texts = [data(of, salt, print).source.turn(0, warmup=False).text for salt in ("a", "b", "a")]
     assert texts[0] == texts[2] != texts[1]
     assert len(texts[0].split()) == len(texts[1].split())
 
@@ -120,20 +122,20 @@ def test_the_hash_is_the_files(tmp_path: Path) -> None:
     ],
 )
 def test_the_plan_in_words(of: Experiment, words: list[str]) -> None:
-    said = "\n".join(planning.words(of, made(of)))
+    said = "\n".join(lines(of, made(of)))
     assert all(word in said for word in words), said
 
 
 def test_what_is_sent_besides_is_said() -> None:
     of = closed().model_copy(update={"dataset": closed().dataset.model_copy(update={"salt": "mine"})})
     extra = of.endpoint.model_copy(update={"extra": {"top_p": 0.5, "temperature": 0}, "streaming": False})
-    said = "\n".join(planning.words(of.model_copy(update={"endpoint": extra}), made(of)))
+    said = "\n".join(lines(of.model_copy(update={"endpoint": extra}), made(of)))
     assert "not streamed; every body carries temperature, top_p" in said
     assert "salted with 'mine'" in said
 
 
 def test_a_trace_in_words(tmp_path: Path) -> None:
     of = traced(tmp_path / "t.jsonl", speedup=2)
-    said = "\n".join(planning.words(of, made(of)))
+    said = "\n".join(lines(of, made(of)))
     assert "the recorded times, 2 times as fast" in said
-    assert "prompts of 100 to 105 (mean 102) tokens, answers 5 to 10 (mean 8) asked for" in said
+    assert "prompts of 100 to 105 (mean 102) tokens, text unique to this run; answers of 5 to 10 (mean 8) tokens asked for" in said

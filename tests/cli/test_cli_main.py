@@ -156,3 +156,17 @@ def test_a_run_off_linux_says_what_it_needs(monkeypatch, capsys):
     monkeypatch.setattr(sys, "platform", "win32")
     assert main(["experiment=quickstart"]) == 2
     assert "WSL" in capsys.readouterr().err
+
+
+def half_made(first: type[BaseException]) -> None:
+    try:
+        raise first
+    finally:
+        raise AttributeError("half made")
+
+
+@pytest.mark.parametrize(("first", "stopped"), [(KeyboardInterrupt, True), (ValueError, False)])
+def test_what_a_library_says_while_ctrl_c_ends_it_is_no_bug(first, stopped):
+    with pytest.raises(AttributeError) as caught:
+        half_made(first)
+    assert cli.is_of_interrupt(caught.value) == stopped

@@ -199,6 +199,26 @@ class TestReferences:
         assert composed.experiment.dataset.input_tokens.mean == 12
 
 
+class TestAValueInPlaceOfAGroup:
+    def test_holds_beside_another_key_of_the_group(self, compose):
+        lengths = ("dataset.output_tokens=6", "dataset.output_tokens.exact=true")
+        experiment = compose("endpoint=vllm", *lengths, "endpoint.timeout_s=5s", "endpoint.timeout_s.idle=2").experiment
+        assert (experiment.dataset.output_tokens.mean, experiment.dataset.output_tokens.exact) == (6, True)
+        assert (experiment.endpoint.timeout_s.total, experiment.endpoint.timeout_s.idle) == (5, 2)
+
+    def test_is_one_key_of_several_over_an_experiment_and_under_the_command_line(self, compose, write):
+        values = "endpoint: {timeout_s: 7}\ndataset: {output_tokens: {mean: 128, exact: true}}\n"
+        write("experiments/mine.yaml", "choose: {endpoint: vllm, timing: concurrency}\n" + values)
+        experiment = compose("experiment=mine", "dataset.output_tokens=8", "endpoint.timeout_s.idle=3").experiment
+        assert (experiment.dataset.output_tokens.mean, experiment.dataset.output_tokens.exact) == (8, True)
+        assert (experiment.endpoint.timeout_s.total, experiment.endpoint.timeout_s.idle) == (7, 3)
+
+    def test_of_a_groups_file_holds_beside_the_experiments_key(self, compose, write):
+        write("conf/endpoint/slow.yaml", "url: http://h:1\ntimeout_s: 7\n")
+        experiment = compose("endpoint=slow", "endpoint.timeout_s.idle=3").experiment
+        assert (experiment.endpoint.timeout_s.total, experiment.endpoint.timeout_s.idle) == (7, 3)
+
+
 class TestText:
     def test_it_is_complete_and_means_the_same(self, compose, write):
         composed = compose("experiment=mooncake_replay")

@@ -3,10 +3,11 @@ from pathlib import Path
 import yaml
 
 from aiperf.config import describe, roots
-from aiperf.config.endpoint import Endpoint, Simulator
+from aiperf.config.endpoint import Endpoint
 from aiperf.config.experiment import Experiment
 from aiperf.config.keys import fields, lookup, sentences, walk
 from aiperf.config.settings import load_part
+from aiperf.config.simulator import Simulator
 from aiperf.plugin import plugins
 
 

@@ -2,14 +2,16 @@
 
 import json
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from aiperf.config.dataset import Dataset
+from aiperf.dataset.bank import Wording
 from aiperf.plugin import plugins
-from aiperf.seams import Source
+from aiperf.seams import SAYS, Loader, Source
 
 ROWS = [
     {"timestamp": 40 * i, "input_length": 513 + 100 * i, "output_length": 10 + i, "hash_ids": [0, i + 1, i + 101][: 2 + (i > 5)]}
@@ -32,8 +34,17 @@ def custom(folder: Path) -> Dataset:
     return Dataset(type="custom", format="mooncake_trace", path=str(trace(folder)))
 
 
+def single_turn(folder: Path) -> Dataset:
+    rows = [{"text": f"{i} bottles of beer on the wall", "delay": 40, "output_length": 10 + i} for i in range(40)]
+    path = folder / "texts.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return Dataset(type="custom", format="single_turn", path=str(path))
+
+
 COMPOSERS = {"synthetic": synthetic, "custom": custom}
-LOADERS = {"mooncake_trace": custom}
+LOADERS = {"mooncake_trace": custom, "single_turn": single_turn}
+DRAWN = {"synthetic", "custom", "mooncake_trace"}
+"""Those whose texts are drawn to a length; the others have texts of their own."""
 CASES = [("dataset_composer", name) for name in COMPOSERS] + [("custom_dataset_loader", name) for name in LOADERS]
 
 
@@ -42,21 +53,33 @@ def test_every_source_of_the_registry_has_a_case() -> None:
     assert sorted(declared) == sorted(CASES)
 
 
-@pytest.fixture(params=CASES, ids=lambda case: case[1])
-def make(request, tmp_path):
-    kind, name = request.param
-    cls = plugins.get_class(kind, name)
+def maker(kind: str, name: str, folder: Path) -> Callable[..., Source | Loader]:
+    cls, options = plugins.get_class(kind, name), (COMPOSERS if kind == "dataset_composer" else LOADERS)[name](folder)
 
-    def made(seed: int = 7, salt: str = "salt") -> Source:
+    def made(seed: int = 7, salt: str = "salt") -> Source | Loader:
         if kind == "dataset_composer":
-            return cls(COMPOSERS[name](tmp_path), seed=seed, salt=salt)
-        options = LOADERS[name](tmp_path)
-        return cls(Path(options.path), options, seed=seed, salt=salt)
+            return cls(options, seed=seed, wording=Wording(salt=salt))
+        return cls(Path(options.path), options, seed=seed, wording=Wording(salt=salt))
 
     return made
 
 
+@pytest.fixture(params=CASES, ids=lambda case: case[1])
+def make(request, tmp_path):
+    return maker(*request.param, tmp_path)
+
+
+@pytest.fixture(params=[case for case in CASES if case[1] in DRAWN], ids=lambda case: case[1])
+def drawn(request, tmp_path):
+    return maker(*request.param, tmp_path)
+
+
 class TestEverySource:
+    def test_says_what_its_turns_hold(self, make) -> None:
+        source = make()
+        assert set(source.says) <= set(SAYS)
+        assert all(isinstance(note, str) for note in source.notes)
+
     def test_lengths_are_those_of_the_turns(self, make) -> None:
         source = make()
         turns = [source.turn(int(i), warmup=False) for i in MANY]
@@ -69,23 +92,23 @@ class TestEverySource:
         source, picked = make(), np.array([9, 3, 3, 31])
         assert source.lengths(picked).input_tokens.tolist() == source.lengths(MANY).input_tokens[picked].tolist()
 
-    def test_a_text_has_as_many_words_as_tokens(self, make) -> None:
-        source = make()
+    def test_a_text_has_as_many_words_as_tokens(self, drawn) -> None:
+        source = drawn()
         for i in MANY:
             for warmup in (False, True):
                 turn = source.turn(int(i), warmup=warmup)
                 assert len(turn.text.split(" ")) == turn.input_tokens
                 assert turn.text.isascii()
 
-    def test_a_warmup_has_the_lengths_and_not_the_texts(self, make) -> None:
-        source = make()
+    def test_a_warmup_has_the_lengths_and_not_the_texts(self, drawn) -> None:
+        source = drawn()
         for i in MANY:
             run, warmup = source.turn(int(i), warmup=False), source.turn(int(i), warmup=True)
             assert (run.input_tokens, run.output_tokens) == (warmup.input_tokens, warmup.output_tokens)
             assert run.text[:50] != warmup.text[:50]
 
-    def test_a_salt_changes_texts_and_not_lengths(self, make) -> None:
-        one, two = make(salt="monday"), make(salt="tuesday")
+    def test_a_salt_changes_texts_and_not_lengths(self, drawn) -> None:
+        one, two = drawn(salt="monday"), drawn(salt="tuesday")
         assert one.lengths(MANY).input_tokens.tolist() == two.lengths(MANY).input_tokens.tolist()
         assert all(one.turn(int(i), warmup=w).text[:50] != two.turn(int(i), warmup=w).text[:50] for i in MANY for w in (False, True))
 

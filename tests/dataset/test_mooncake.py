@@ -1,5 +1,8 @@
 import json
+import re
 from collections import defaultdict
+from hashlib import sha256
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ from hypothesis import strategies as st
 
 from aiperf.config.dataset import Dataset
 from aiperf.dataset import mooncake_rows
+from aiperf.dataset.bank import COMMON, Bank, Wording
 from aiperf.dataset.custom import CustomDatasetComposer
 from aiperf.dataset.mooncake import MooncakeTrace
 from aiperf.errors import ConfigError, DataError
@@ -17,6 +21,7 @@ from aiperf.paths import data_file
 
 PACKAGED = "pkg://samples/mooncake_200.jsonl"
 GOOD = {"timestamp": 27, "input_length": 600, "output_length": 52, "hash_ids": [4, 5]}
+WORDING = Wording(salt="s")
 
 
 @pytest.fixture
@@ -31,8 +36,8 @@ def written(tmp_path):
 
 @pytest.fixture
 def trace(written):
-    def loaded(*rows: Any, options: dict[str, Any] | None = None, salt: str = "s") -> MooncakeTrace:
-        return MooncakeTrace(written(*rows), Dataset.model_validate(options or {}), seed=1, salt=salt)
+    def loaded(*rows: Any, options: dict[str, Any] | None = None, wording: Wording = WORDING) -> MooncakeTrace:
+        return MooncakeTrace(written(*rows), Dataset.model_validate(options or {}), seed=1, wording=wording)
 
     return loaded
 
@@ -47,7 +52,7 @@ class TestThePackagedRows:
     raw = tuple(json.loads(line) for line in data_file(PACKAGED, "x").read_text().splitlines())
 
     def test_are_played_as_they_are(self) -> None:
-        source = CustomDatasetComposer(self.options, seed=1, salt="s")
+        source = CustomDatasetComposer(self.options, seed=1, wording=WORDING)
         assert source.notes == ()
         assert source.due_ns().tolist() == [row["timestamp"] * 1_000_000 for row in self.raw]
         for i, row in enumerate(self.raw):
@@ -56,7 +61,7 @@ class TestThePackagedRows:
             assert len(turn.text.split(" ")) == row["input_length"]
 
     def test_equal_ids_are_equal_text_and_others_are_not(self) -> None:
-        source = MooncakeTrace(data_file(PACKAGED, "x"), self.options, seed=1, salt="s")
+        source = MooncakeTrace(data_file(PACKAGED, "x"), self.options, seed=1, wording=WORDING)
         texts = defaultdict(set)
         for i, row in enumerate(self.raw):
             for hash_id, block in zip(row["hash_ids"], blocks(source, i), strict=True):
@@ -65,8 +70,16 @@ class TestThePackagedRows:
         begins = {min(found, key=len)[:39] for found in texts.values()}
         assert len(begins) == len(texts) > 1000
 
+    def test_the_same_seed_says_the_same_everywhere(self) -> None:
+        source = CustomDatasetComposer(self.options, seed=42, wording=Wording())
+        said = sha256()
+        for i, warmup in product(range(len(self.raw)), (False, True)):
+            turn = source.turn(i, warmup=warmup)
+            said.update(f"{turn.input_tokens} {turn.output_tokens} {turn.text}\n".encode())
+        assert said.hexdigest() == "ecff12ad27765d1ddd5a195febfa558933fac32990bbffb5476fa24adba1c03e"
+
     def test_a_salt_and_a_warmup_are_other_text_throughout(self) -> None:
-        one, two = (MooncakeTrace(data_file(PACKAGED, "x"), self.options, seed=1, salt=salt) for salt in ("a", "b"))
+        one, two = (MooncakeTrace(data_file(PACKAGED, "x"), self.options, seed=1, wording=Wording(salt=salt)) for salt in ("a", "b"))
         for i in range(20):
             told = [blocks(one, i), blocks(two, i), blocks(one, i, warmup=True), blocks(two, i, warmup=True)]
             assert all(len(set(same)) == 4 for same in zip(*told, strict=True))
@@ -92,10 +105,22 @@ class TestTexts:
         source = trace(*({"input_length": 512, "hash_ids": [hash_id]} for hash_id in ids))
         assert len({source.turn(i, warmup=False).text for i in range(len(ids))}) == len(ids)
 
-    def test_after_the_last_row_comes_the_first(self, trace) -> None:
-        rows = [{**GOOD, "input_length": 513 + i, "timestamp": i} for i in range(4)]
-        assert trace(*rows).lengths(np.arange(6)).input_tokens.tolist() == [513, 514, 515, 516, 513, 514]
-        assert trace(*rows, options={"entries": 3}).lengths(np.arange(6)).input_tokens.tolist() == [513, 514, 515, 513, 514, 515]
+    def test_a_template_takes_its_tokens_from_the_end(self, trace) -> None:
+        rows = [{"input_length": size, "hash_ids": [4, 5]} for size in (1024, 2000, 600)] + [{"input_length": 3}]
+        plain, cut = trace(*rows), trace(*rows, wording=Wording(salt="s", template_tokens=10))
+        for i, words in enumerate((1014, 1990, 590, 1)):
+            turn = cut.turn(i, warmup=False)
+            assert (turn.input_tokens, len(turn.text.split(" "))) == (rows[i]["input_length"], words)
+            assert plain.turn(i, warmup=False).text.startswith(turn.text)
+
+    def test_a_bank_with_ids_says_ids(self, trace) -> None:
+        firsts, others = np.arange(1000, 1512, dtype=np.int32), np.arange(512, dtype=np.int32)
+        source, plain = (trace(GOOD, wording=Wording(bank, "s")) for bank in (Bank(COMMON.spelled, firsts, others), COMMON))
+        turn = source.turn(0, warmup=False)
+        assert (turn.texts, turn.input_tokens, source.says) == ((), 600, {"token_ids"})
+        first, *rest = turn.token_ids[0]
+        spelled = [word.decode() for word in COMMON.spelled[[first - 1000, *rest]].tolist()]
+        assert "".join(spelled)[1:] == plain.turn(0, warmup=False).text
 
 
 class TestTimes:
@@ -106,8 +131,18 @@ class TestTimes:
         assert trace({"input_length": 5}, {"input_length": 6, "timestamp": None}).due_ns() is None
 
     def test_some_is_an_error(self, trace) -> None:
-        with pytest.raises(DataError, match=r"1 of 2 rows have no timestamp; expected one in each row, or in none"):
+        with pytest.raises(DataError, match=r"1 of 2 rows have no timestamp and no delay; expected one of them in each row, or in none"):
             trace(GOOD, {"input_length": 5})
+
+    def test_a_delay_counts_from_the_row_before(self, trace) -> None:
+        delays = [{"input_length": 5, "delay": delay} for delay in (2, 0.5, 0, 7)]
+        assert trace(*delays).due_ns().tolist() == [2_000_000, 2_500_000, 2_500_000, 9_500_000]
+        mixed = [{"input_length": 5, **time} for time in ({"delay": 1}, {"timestamp": 100}, {"delay": 5}, {"delay": 5}, {"timestamp": 103})]
+        assert trace(*mixed).due_ns().tolist() == [1_000_000, 100_000_000, 103_000_000, 105_000_000, 110_000_000]
+
+    def test_delays_beyond_what_a_clock_counts_are_refused(self, trace) -> None:
+        with pytest.raises(DataError, match=r"trace.jsonl: timestamp and delay add up to 1\.8e\+10 s; expected at most"):
+            trace({"input_length": 5, "timestamp": 9e12}, {"input_length": 5, "delay": 9e12})
 
     def test_rows_out_of_order_are_sorted_and_that_is_said(self, trace) -> None:
         rows = [{"timestamp": t, "input_length": n, "hash_ids": [n]} for t, n in ((9, 1), (2, 2), (2, 3), (0, 4))]
@@ -133,17 +168,31 @@ class TestOutputLengths:
         with pytest.raises(ConfigError, match="exact needs"):
             trace(GOOD, {"input_length": 5, "timestamp": 30}, options=exact)
 
-    def test_input_lengths_of_the_options_would_be_ignored(self, trace) -> None:
-        with pytest.raises(ConfigError, match=r"dataset\.input_tokens is for synthetic"):
-            trace(GOOD, options={"input_tokens": 9})
-
 
 BAD = [
-    ({"timestamp": 1}, "input_length is missing; expected a whole number of tokens from 1 to 10,000,000"),
+    ({"timestamp": 1}, "has none of input_length, text_input, messages, payload; expected one of them"),
     ({**GOOD, "input_length": -5}, "input_length=-5; expected a whole number"),
     ({**GOOD, "input_length": 0, "hash_ids": []}, "input_length=0; expected"),
     ({**GOOD, "input_length": "12"}, 'input_length="12"; expected'),
-    ({**GOOD, "input_length": None}, "input_length=null; expected"),
+    ({**GOOD, "input_length": None}, "has none of input_length"),
+    ({**GOOD, "text_input": "hello"}, "has input_length and text_input; expected one of them"),
+    ({"messages": [{}], "payload": {}}, "has messages and payload; expected one of them"),
+    ({"text_input": "hello", "hash_ids": [1]}, r"hash_ids=\[1\] beside text_input; expected input_length with it"),
+    ({"text_input": ""}, 'text_input=""; expected a text that is not empty'),
+    ({"text_input": 3}, "text_input=3; expected a text"),
+    ({"messages": []}, r"messages=\[\]; expected a list of objects, one at least"),
+    ({"messages": ["hello"]}, r'messages=\["hello"\]; expected a list of objects'),
+    ({"messages": "hello"}, 'messages="hello"; expected a list of objects'),
+    ({"payload": "{}"}, 'payload="{}"; expected an object, which is the body to send'),
+    ({"payload": {}, "extra": {"n": 2}}, r'extra={"n":2} beside payload, which is sent untouched; expected it within the payload'),
+    ({"payload": {}, "tools": [{}]}, r"tools=\[{}\] beside payload"),
+    ({**GOOD, "tools": {}}, "tools={}; expected a list of objects"),
+    ({**GOOD, "extra": [1]}, r"extra=\[1\]; expected an object, which is merged into the body"),
+    ({**GOOD, "delay": 5}, "has timestamp=27 and delay=5; expected one of them"),
+    ({"input_length": 9, "delay": -5}, "delay=-5; expected milliseconds since the row before, 0 or more"),
+    ({**GOOD, "images": ["a.png"]}, r'images=\["a.png"\] is not played yet'),
+    ({**GOOD, "texts": ["a"]}, r'texts=\["a"\] is of another format'),
+    ({**GOOD, "turns": []}, r"turns=\[\] is of a conversation of several turns, which is not played yet"),
     ({**GOOD, "output_length": 0}, "output_length=0; expected"),
     ({**GOOD, "output_length": 1.5}, "output_length=1.5; expected"),
     ({**GOOD, "timestamp": -1}, "timestamp=-1; expected milliseconds from the start, 0 or more"),
@@ -154,14 +203,13 @@ BAD = [
     ({**GOOD, "hash_ids": [4, 2**64]}, r"hash_ids.*18446744073709551616.*expected"),
     ({**GOOD, "hash_ids": [1, 2, 3]}, "hash_ids has 3 ids; expected at most 2, since input_length=600 fills no more blocks of 512 tokens"),
     (
-        {**GOOD, "text_input": "hello"},
-        'text_input="hello" cannot be played; expected no more than timestamp, input_length, output_length, hash_ids',
+        {**GOOD, "session_id": "a"},
+        'session_id="a" is of a conversation of several turns, which is not played yet; expected no more than input_length, hash_ids',
     ),
-    ({**GOOD, "session_id": "a"}, 'session_id="a" cannot be played'),
-    ({**GOOD, "delay": 5}, "delay=5 cannot be played"),
     ("[1, 2]", r"\[1,2\] is no row; expected an object"),
     ('{"timestamp": 1,', r"is no JSON \(.*\): \{.timestamp.: 1,"),
     ("[" * 5000, "is no JSON"),
+    ({**GOOD, "extra": {"stream": True}}, "extra holds stream=true; expected it as endpoint.streaming, for all rows"),
 ]
 
 
@@ -181,10 +229,45 @@ class TestBadRows:
         with pytest.raises(DataError, match='input_length="600"; expected a whole number'):
             trace({"input_length": "600"})
 
+    def test_are_found_behind_unknown_fields_too(self, trace) -> None:
+        odd = {"a-b": 1, "user": {"id": [1]}, "session_id": None}
+        assert len(trace(*[{**GOOD, **odd}] * 3)) == 3
+        with pytest.raises(DataError) as caught:
+            trace(
+                {**GOOD, **odd},
+                {**GOOD, **odd, "session_id": "s"},
+                {**GOOD, **odd, "input_length": 0},
+                {**GOOD, **odd, "hash_ids": [1, 2, 3]},
+            )
+        assert [problem.split(":")[1] for problem in caught.value.problems] == ["2", "3", "4"]
+
+    def test_any_number_of_unknown_fields_pass(self, trace) -> None:
+        source = trace(*({**GOOD, f"field {i}": i} for i in range(100)))
+        assert (len(source), len(source.notes)) == (100, 11)
+        assert source.notes[-1].endswith("trace.jsonl: 90 other fields are not read")
+
+    def test_any_name_of_an_unknown_field_passes(self, trace) -> None:
+        names = ['a"b', "a\\b", "\x1b[31m", "é", "unread_0"]
+        source = trace(*[{**GOOD, **dict.fromkeys(names, 1)}] * 3)
+        assert (len(source), len(source.notes)) == (3, len(names))
+        assert "\x1b" not in "".join(source.notes)
+
+    def test_a_line_of_another_encoding(self, tmp_path) -> None:
+        path = tmp_path / "trace.jsonl"
+        path.write_bytes(b'{"text_input": "hi"}\n{"text_input": "caf\xe9"}\n\x1b[2J\n')
+        with pytest.raises(DataError) as caught:
+            MooncakeTrace(path, Dataset(), seed=1, wording=WORDING)
+        second, third = caught.value.problems
+        assert re.search(r"trace\.jsonl:2: is no JSON \('utf-8' codec .*\): .*caf\ufffd.*; expected a JSON object a line", second)
+        assert third.endswith(": \ufffd[2J; expected a JSON object a line")
+        source = MooncakeTrace(path, Dataset(on_bad_row="skip", type="custom", path="p"), seed=1, wording=WORDING)
+        assert source.notes[0].startswith("2 of 3 rows were left out")
+
     def test_a_byte_order_mark_is_no_part_of_the_first_row(self, tmp_path) -> None:
         path = tmp_path / "trace.jsonl"
-        path.write_bytes(b"\xef\xbb\xbf" + json.dumps(GOOD).encode() + b"\n")
-        assert len(mooncake_rows.read(path).input_tokens) == 1
+        path.write_bytes(b"\xef\xbb\xbf" + json.dumps({"text_input": "hi"}).encode() + b"\n")
+        source = MooncakeTrace(path, Dataset(), seed=1, wording=WORDING)
+        assert (len(source), source.turn(0, warmup=False).text) == (1, "hi")
 
     def test_a_file_without_rows(self, trace) -> None:
         with pytest.raises(DataError, match="holds no rows"):
@@ -193,22 +276,54 @@ class TestBadRows:
     def test_a_file_that_is_not_there(self) -> None:
         options = Dataset(type="custom", format="mooncake_trace", path="nowhere.jsonl")
         with pytest.raises(ConfigError, match=r"dataset.path: nowhere.jsonl does not exist"):
-            CustomDatasetComposer(options, seed=1, salt="s")
+            CustomDatasetComposer(options, seed=1, wording=WORDING)
 
     def test_unknown_fields_pass_and_are_said_once(self, trace) -> None:
-        source = trace(GOOD, {**GOOD, "user": 1, "priority": 2}, {**GOOD, "user": 3, "messages": None})
+        source = trace(GOOD, {**GOOD, "user": 1, "priority": 2}, {**GOOD, "user": 3, "session_id": None})
         assert source.turn(2, warmup=False).output_tokens == 52
         assert [note.split(": ")[1] for note in source.notes] == [
-            "messages is not read (line 3 is the first with it)",
             "priority is not read (line 2 is the first with it)",
+            "session_id is not read (line 3 is the first with it)",
             "user is not read (line 2 is the first with it)",
         ]
+
+
+@st.composite
+def traces(draw: st.DrawFn) -> list[dict[str, Any]]:
+    """Rows whose ids come from a small pool, so that many are shared; some ids cover less than their row."""
+    sizes = draw(st.lists(st.integers(1, 3000), min_size=1, max_size=6))
+    few = st.integers(0, 7) | st.sampled_from([2**32, 2**64 - 1])
+    counts = [draw(st.integers(0, -(-size // 512))) for size in sizes]
+    return [{"input_length": size, "hash_ids": draw(st.lists(few, min_size=n, max_size=n))} for size, n in zip(sizes, counts, strict=True)]
+
+
+@given(traces(), st.integers(0, 600), st.integers(0, 2**32))
+def test_texts_are_equal_where_ids_are_and_lengths_are_exact(
+    tmp_path_factory, rows: list[dict[str, Any]], template: int, seed: int
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "shared.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    source = MooncakeTrace(path, Dataset(), seed=seed, wording=Wording(salt="s", template_tokens=template))
+    texts, own = defaultdict(set), []
+    for i, row in enumerate(rows):
+        words = source.turn(i, warmup=False).text.split(" ")
+        assert len(words) == max(1, row["input_length"] - template)
+        covered = 512 * len(row["hash_ids"])
+        for at, hash_id in enumerate(row["hash_ids"]):
+            texts[hash_id].add(" ".join(words[512 * at : 512 * at + 512]))
+        own.append(" ".join(words[covered : covered + 512]))
+    longest = {hash_id: max(found, key=len) for hash_id, found in texts.items()}
+    assert all(longest[hash_id].startswith(part) for hash_id, found in texts.items() for part in found)
+    told = [text[:79] for text in (*longest.values(), *own) if len(text) >= 79]  # sixteen words tell any two apart
+    assert len(set(told)) == len(told)
 
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5), lambda inner: st.lists(inner, max_size=3)
 )
-ROWS = st.dictionaries(st.sampled_from(["timestamp", "input_length", "output_length", "hash_ids", "delay", "x"]), JSON | st.integers(0, 99))
+ROWS = st.dictionaries(
+    st.sampled_from(["timestamp", "input_length", "output_length", "hash_ids", "delay", "extra", "payload", "x"]), JSON | st.integers(0, 99)
+)
 
 
 @settings(max_examples=300)
@@ -227,6 +342,10 @@ def test_any_line_is_read_or_refused(tmp_path_factory, lines: list[bytes]) -> No
 
 
 def assert_whole(rows: mooncake_rows.Rows) -> None:
-    assert len(rows.input_tokens) == len(rows.first) == len(rows.blocks) > 0
-    assert (rows.input_tokens > 0).all()
+    drawn = rows.kinds == mooncake_rows.DRAWN
+    assert (
+        len(rows.input_tokens) == len(rows.first) == len(rows.blocks) == len(rows.index.output_tokens) == len(rows.index.lines.starts) > 0
+    )
+    assert (rows.input_tokens[drawn] > 0).all()
+    assert (rows.input_tokens[~drawn] == 0).all()
     assert rows.blocks.sum() == len(rows.hash_ids)

@@ -10,10 +10,12 @@ import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from aiperf.config.endpoint import Simulator
+from aiperf.config.simulator import Simulator
 from aiperf.simulator.server import serve_job
 
 HELLO = {"model": "simulator", "messages": [{"role": "user", "content": "one two three"}]}
+PROMPT = {"model": "simulator", "prompt": "one two three"}
+CHAT, COMPLETIONS = "/v1/chat/completions", "/v1/completions"
 
 
 @dataclass
@@ -92,12 +94,23 @@ def simulator(log, **options):
     assert not errors
 
 
-def post(client, number=None, **body):
-    """The answer to a chat request, read whole: status, body."""
+def begin(client, number=None, path=CHAT, **body):
+    """An answer whose body has not been read."""
     headers = {"Content-Type": "application/json"} | ({} if number is None else {"X-Request-ID": f"test-{number:06d}"})
-    client.request("POST", "/v1/chat/completions", json.dumps(HELLO | body), headers)
-    answer = client.getresponse()
+    client.request("POST", path, json.dumps((HELLO if path == CHAT else PROMPT) | body), headers)
+    return client.getresponse()
+
+
+def post(client, number=None, path=CHAT, **body):
+    """The answer to a request, read whole: status, body."""
+    answer = begin(client, number, path, **body)
     return answer.status, answer.read()
+
+
+def request(number, path=CHAT, **body):
+    """A request as bytes."""
+    said = json.dumps((HELLO if path == CHAT else PROMPT) | body).encode()
+    return f"POST {path} HTTP/1.1\r\nX-Request-ID: a-{number}\r\nContent-Length: {len(said)}\r\n\r\n".encode() + said
 
 
 def events(body):

@@ -14,15 +14,14 @@ from wired import HEAD, Scripted, chunk, read_request
 
 from aiperf.app.jobs import Target, speaker
 from aiperf.app.probe import Found, patience, prepared, probe
-from aiperf.config.dataset import Dataset
 from aiperf.config.endpoint import Endpoint
-from aiperf.dataset.synthetic import SyntheticDatasetComposer
+from aiperf.dataset.bank import Wording
 from aiperf.errors import MeasureError
 from aiperf.transports.fetch import HttpFetch
 from aiperf.workload import Turn
 
 MODELS = {"data": [{"id": "one"}]}
-SOURCE = SyntheticDatasetComposer(Dataset(), seed=1, salt="s")
+WORDING = Wording(salt="s")
 
 
 def answer(status: str, body: object) -> bytes:
@@ -82,7 +81,7 @@ def ready(port: int, **options: object) -> tuple[Target, HttpFetch]:
 def found_by(server: Server, **options: object) -> tuple[Target, Found]:
     with running(server) as port:
         target, fetch = ready(port, **options)
-        return probe(target, SOURCE, fetch=fetch, until_ns=patience(target.options))
+        return probe(target, WORDING, fetch=fetch, until_ns=patience(target.options))
 
 
 @contextlib.contextmanager
@@ -121,7 +120,7 @@ def test_of_two_models_one_must_be_named_and_waiting_would_not_help() -> None:
             ready(port, wait_s=30)
         assert time.monotonic() - began < 3
         target, fetch = ready(port, model="two")
-        assert probe(target, SOURCE, fetch=fetch, until_ns=patience(target.options))[0].model == "two"
+        assert probe(target, WORDING, fetch=fetch, until_ns=patience(target.options))[0].model == "two"
     assert server.bodies[0]["model"] == "two"
 
 
@@ -138,7 +137,7 @@ def test_a_server_that_refuses_stream_options_is_named_and_asked_without() -> No
     assert "unknown field stream_options" in (found.refused or "")
     assert "refuses stream_options.include_usage" in found.words()
     assert ["stream_options" in body for body in server.bodies] == [True, False, False]
-    assert b"stream_options" not in speaker(target).body(Turn("word", 1, 4))
+    assert b"stream_options" not in speaker(target).body(Turn(("word",), 1, 4))
 
 
 def test_a_run_goes_on_without_usage_and_says_so(tmp_path: Path) -> None:
@@ -215,7 +214,7 @@ def test_a_server_that_takes_no_connection_is_given_up_within_five_seconds() -> 
         target, fetch = ready(full.getsockname()[1], model="one")
         began = time.monotonic()
         with pytest.raises(MeasureError, match="no answer in time"):
-            probe(target, SOURCE, fetch=fetch, until_ns=patience(target.options))
+            probe(target, WORDING, fetch=fetch, until_ns=patience(target.options))
         assert time.monotonic() - began < 6
         for filler in fillers:
             filler.close()

@@ -3,11 +3,12 @@
 import json
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
-from running import NOISE, QUICK, ended, ran, started
+from running import COMMAND, NOISE, QUICK, Finished, ended, ran, started
 from simulating import simulator
 
 LONG = (*QUICK, "timing.stop.requests=null", "timing.stop.duration_s=60", NOISE)
@@ -43,6 +44,11 @@ def wait_for_load(outputs: Path) -> None:
         time.sleep(0.02)
 
 
+def trials(done: Finished) -> str:
+    command = [*COMMAND, "query", "SELECT state, error FROM trials", "--in", str(done.outputs), "--format", "csv"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
 def alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
@@ -75,9 +81,51 @@ def test_a_second_ctrl_c_ends_at_once(tmp_path: Path) -> None:
     time.sleep(0.5)
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
+    began = time.monotonic()
     done = ended(process, tmp_path / "out", 10)
+    assert time.monotonic() - began < 2
     assert done.code == 130
     assert not alive(generator)
+    assert f"stopped before its results: what there is lies in {done.folder}" in done.out
+    assert (done.receipt["error"], trials(done)) == ("stopped by the user", "state,error\nstopped,stopped by the user\n")
+
+
+def test_ctrl_c_before_the_load(tmp_path: Path) -> None:
+    process = started(tmp_path / "out", "endpoint=vllm", "endpoint.url=http://127.0.0.1:9", "endpoint.wait_s=60", "timing.concurrency=1")
+    assert process.stdout
+    while not process.stdout.readline().startswith("disk"):
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    done = ended(process, tmp_path / "out", 10)
+    assert done.code == 130
+    assert "Traceback" not in done.err
+    assert (done.receipt["error"], trials(done)) == ("stopped by the user", "state,error\nstopped,stopped by the user\n")
+
+
+@pytest.mark.parametrize("hanging", ["simulator", "generator-0"])
+def test_what_hangs_does_not_keep_the_report_from_who_pressed_ctrl_c(tmp_path: Path, hanging: str) -> None:
+    process = started(tmp_path / "out", *LONG)
+    wait_for_load(tmp_path / "out")
+    (stopped,) = children(process.pid, hanging)
+    os.kill(stopped, signal.SIGSTOP)
+    process.send_signal(signal.SIGINT)
+    began = time.monotonic()
+    done = ended(process, tmp_path / "out", 20)
+    assert time.monotonic() - began < 5
+    assert done.code == 130
+    assert "stopped by the user" in "".join(done.summary["verdict"]["notes"])
+    assert not alive(stopped)
+
+
+def test_a_simulator_that_dies_is_named(tmp_path: Path) -> None:
+    process = started(tmp_path / "out", *LONG, "timing.stop.duration_s=2", "timing.concurrency=1")
+    wait_for_load(tmp_path / "out")
+    (simulating,) = children(process.pid, "simulator")
+    os.kill(simulating, signal.SIGKILL)
+    done = ended(process, tmp_path / "out", 30)
+    assert done.code == 3
+    assert "the simulator was killed by signal 9 during the run" in done.out
+    assert done.summary["errors"]["connect"] > 0
 
 
 def test_kill_9_of_the_parent_stops_the_load_within_two_seconds(tmp_path: Path) -> None:
@@ -148,7 +196,7 @@ def test_a_server_that_is_not_there(tmp_path: Path) -> None:
 
 
 def test_a_server_that_is_still_loading_is_waited_for(tmp_path: Path) -> None:
-    with simulator(tmp_path / "log.jsonl", ttft_ms=5, itl_ms=1, load_s=1.5) as server:
+    with simulator(tmp_path / "log.jsonl", ttft_ms=5, itl_ms=1, load_s=4) as server:
         where = f"endpoint.url=http://127.0.0.1:{server.port}"
         done = ran(tmp_path / "now", "endpoint=vllm", where, *QUICK[3:])
         assert done.code == 1

@@ -4,10 +4,10 @@ import select
 import socket
 
 import pytest
-from simulating import HELLO, events, post, simulator
+from simulating import COMPLETIONS, HELLO, events, post, simulator
 
 from aiperf.clock import now_ns
-from aiperf.config.endpoint import Simulator
+from aiperf.config.simulator import Simulator
 from aiperf.simulator import alarm
 from aiperf.simulator.alarm import Alarm
 from aiperf.simulator.connection import HAS_STAMPS
@@ -36,6 +36,42 @@ def test_the_shape_of_a_stream(tmp_path, itl_ms):
     (row,) = running.rows()
     wanted = {"request": 12, "tokens": 10, "prompt_tokens": 5, "fault": None, "status": 200, "complete": True}
     assert {key: row[key] for key in wanted} == wanted
+
+
+def texts(found):
+    return [(choice["index"], choice["text"]) for event in found if isinstance(event, dict) for choice in event["choices"]]
+
+
+@pytest.mark.parametrize("itl_ms", [0, 2])
+def test_the_shape_of_a_stream_of_completions(tmp_path, itl_ms):
+    with simulator(tmp_path / "log", reasoning=0.4, template_tokens=2, itl_ms=itl_ms) as running, running.client() as client:
+        status, body = post(client, 12, COMPLETIONS, prompt=["one two three", "four"], max_tokens=5, **STREAM)
+    assert status == 200
+    *found, usage, done = events(body)
+    assert texts(found) == [(0, " word"), (1, " word")] * 5 + [(0, ""), (1, "")]
+    reasons = [choice["finish_reason"] for event in found for choice in event["choices"]]
+    assert reasons == [None] * 10 + ["length"] * 2
+    assert (usage["choices"], usage["usage"]) == ([], {"prompt_tokens": 4, "completion_tokens": 10, "total_tokens": 14})
+    assert done == b"[DONE]"
+    (row,) = running.rows()
+    wanted = {"request": 12, "tokens": 10, "prompt_tokens": 4, "fault": None, "status": 200, "complete": True}
+    assert {key: row[key] for key in wanted} == wanted
+
+
+@pytest.mark.parametrize(
+    ("prompt", "tokens", "choices"), [("one two", 2, 1), (["one two", "three"], 3, 2), ([1, 2, 3, 4], 4, 1), ([[1], [2, 3]], 3, 2)]
+)
+def test_completions_in_one_piece(tmp_path, prompt, tokens, choices):
+    with simulator(tmp_path / "log") as running, running.client() as client:
+        said = json.loads(post(client, 1, COMPLETIONS, prompt=prompt, min_tokens=3, max_tokens=3, ignore_eos=True)[1])
+        first = client.sock
+        assert post(client, 2, COMPLETIONS, prompt=[])[0] == 400
+        assert client.sock is first
+    assert [(choice["index"], choice["text"], choice["finish_reason"]) for choice in said["choices"]] == [
+        (index, " word" * 3, "length") for index in range(choices)
+    ]
+    assert said["usage"] == {"prompt_tokens": tokens, "completion_tokens": 3 * choices, "total_tokens": tokens + 3 * choices}
+    assert [(row["status"], row["tokens"]) for row in running.rows()] == [(200, 3 * choices), (400, 0)]
 
 
 @pytest.mark.parametrize(
@@ -107,7 +143,8 @@ def test_the_log_is_written_while_it_runs(tmp_path):
         ("GET", "/metrics", 200, "simulator_requests_total 0\n"),
         ("GET", "/v1/chat/completions", 405, "only POST"),
         ("POST", "/metrics", 405, "only GET"),
-        ("POST", "/v1/completions", 404, "nothing at /v1/completions"),
+        ("GET", "/v1/completions", 405, "only POST"),
+        ("POST", "/v1/embeddings", 404, "nothing at /v1/embeddings"),
         ("GET", "/", 404, "nothing at /"),
     ],
 )

@@ -1,6 +1,9 @@
+import asyncio
+import contextlib
 import http.client
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -8,56 +11,250 @@ import sys
 import threading
 
 import pytest
-from simulating import HELLO, Line, events, post, simulator
+from simulating import CHAT, COMPLETIONS, HELLO, Line, begin, events, post, request, simulator
+from wired import Client
 
-from aiperf.config.endpoint import Faults, Simulator
+from aiperf.clock import now_ns
+from aiperf.config.simulator import Faults, Simulator
 from aiperf.errors import ConfigError, MeasureError
-from aiperf.simulator.draws import FAULTS, fault_of
+from aiperf.simulator.connection import Connection
+from aiperf.simulator.draws import FAULTS, RACED, Fates
 from aiperf.simulator.server import serve, serve_job
 
-RATES = {"error_event": 0.2, "truncated": 0.2, "http_500": 0.15, "reset": 0.15}
+PATIENT = ("stall", "slow_headers", "endless")
+RATES = {name: 0.06 for name in FAULTS if name not in PATIENT}
+WHOLE = (None, "close_after", "close_idle")
+HALVED = ("error_event", "error_named", "truncated", "malformed", "reset_mid")
+STATUS = {
+    "http_500": 500, "rate_limited": 429, "http_400": 400, "http_404_empty": 404, "http_503_empty": 503, "reset": None, "garbage": None,
+}  # fmt: skip
 
 
-def classify(client, number, stream):
-    """What a client sees go wrong with a request."""
+def seen(client, number, path, stream):
+    """What a client sees go wrong with a request, and how much of the answer came."""
     try:
-        status, body = post(client, number, max_tokens=8, stream=stream)
+        answer = begin(client, number, path, max_tokens=8, stream=stream)
     except ConnectionResetError:
-        return "reset", 0
+        return "reset", b""
+    except http.client.BadStatusLine:
+        return "garbage", b""
+    try:
+        body = answer.read()
+    except ConnectionResetError:
+        return "reset_mid", b""
     except http.client.IncompleteRead as exc:
-        return "truncated", exc.partial.count(b" word")
-    if status == 500:
-        assert json.loads(body)["error"]["code"] == 500
-        return "500", 0
-    found = events(body) if stream else [json.loads(body)]
-    if isinstance(found[-1], dict) and "error" in found[-1]:
-        return "error_event", body.count(b'" word"')
-    assert (found[-1] == b"[DONE]") is stream
-    return None, body.count(b" word")
+        return "truncated", exc.partial
+    return in_status(answer, body) or (in_stream(body) if stream else in_body(body), body)
+
+
+def in_status(answer, body):
+    if answer.status == 429:
+        assert answer.headers["Retry-After"] == "1"
+        assert b"RateLimitError" in body
+    if answer.status in (404, 503):
+        return f"http_{answer.status}_empty" if not body and answer.headers["Content-Type"] is None else "wrong", body
+    if answer.status != 200:
+        assert json.loads(body)["error"]["code"] == answer.status
+        return {429: "rate_limited"}.get(answer.status, f"http_{answer.status}"), body
+    if answer.headers["Content-Type"].startswith("text/html"):
+        return "wrong_content_type", body
+    return None
+
+
+def in_body(body):
+    try:
+        return "error_event" if "error" in json.loads(body) else None
+    except json.JSONDecodeError:
+        return "malformed"
+
+
+def in_stream(body):
+    if b"event: error\n" in body:
+        return "error_named"
+    try:
+        found = events(body)
+    except json.JSONDecodeError:
+        assert body.endswith(b"data: [DONE]\n\n")
+        return "malformed"
+    assert (found[-1] == b"[DONE]") is (b'"error"' not in body)
+    return None if found[-1] == b"[DONE]" else "error_event"
+
+
+def closes(client, fault):
+    """Whether the connection is closed though the answer was good; a client that was told nothing would go on with it."""
+    if fault in ("close_after", "close_idle"):
+        return client.sock.recv(1) == b""
+    return bool(select.select([client.sock], [], [], 0)[0])
 
 
 @pytest.mark.parametrize("stream", [True, False])
-def test_exactly_the_drawn_requests_fail_and_as_drawn(tmp_path, stream):
-    drawn = {number: fault_of(Faults(**RATES), 9, number) for number in range(200)}
-    seen = {}
+@pytest.mark.parametrize("path", [CHAT, COMPLETIONS])
+def test_exactly_the_drawn_requests_fail_and_as_drawn(tmp_path, path, stream):
+    fates = Fates(Faults(**RATES), 9)
+    drawn = {number: fates.of(number) for number in range(300)}
+    assert set(drawn.values()) == {*RATES, None}
+    came = {}
     with simulator(tmp_path / "log", faults=RATES, seed=9) as running, running.client() as client:
-        for number in sorted(drawn, reverse=True):
-            seen[number] = classify(client, number, stream)
-            if seen[number][0] in ("reset", "truncated"):
+        for number, fault in reversed(drawn.items()):
+            came[number] = seen(client, number, path, stream)
+            if fault in WHOLE and closes(client, fault) is not (fault is not None):
+                came[number] = "closed", b""
+            if fault in ("reset", "truncated", "reset_mid", "garbage", "close_after", "close_idle"):
                 client.close()
         for _ in range(20):
-            assert classify(client, None, stream) == (None, 8)
-    assert set(drawn.values()) == {*FAULTS, None}
-    shown = {"http_500": "500"} | ({} if stream else {"error_event": "500"})
-    assert {number: kind for number, (kind, _) in seen.items()} == {number: shown.get(fault, fault) for number, fault in drawn.items()}
-    rows = {row["request"]: row for row in running.rows() if row["request"] is not None}
-    assert {number: row["fault"] for number, row in rows.items()} == drawn
-    assert all(row["complete"] == (row["fault"] is None) for row in rows.values())
-    status = {None: 200, "truncated": 200, "http_500": 500, "reset": None, "error_event": 200 if stream else 500}
-    assert all(row["status"] == status[row["fault"]] for row in rows.values())
+            kind, body = seen(client, None, path, stream)
+            assert (kind, body.count(b" word")) == (None, 8)
+    shown = dict.fromkeys(WHOLE) | ({} if stream else {"error_named": "error_event"})
+    assert {number: kind for number, (kind, _) in came.items()} == {number: shown.get(fault, fault) for number, fault in drawn.items()}
+    rows = [row for row in running.rows() if row["request"] is not None]
+    assert {row["request"]: row["fault"] for row in rows} == drawn
+    assert len(rows) == len(drawn)
+    assert all(row["complete"] == (row["fault"] in WHOLE) for row in rows)
+    assert all(row["status"] == STATUS.get(row["fault"], 200) for row in rows)
+    sent = dict.fromkeys(WHOLE, 8) | dict.fromkeys(HALVED, 4)
+    assert all(row["tokens"] == sent.get(row["fault"], 0) for row in rows)
     if stream:
-        sent = {None: 8, "error_event": 4, "truncated": 4, "http_500": 0, "reset": 0}
-        assert all(row["tokens"] == sent[row["fault"]] == seen[number][1] for number, row in rows.items())
+        tokens = {number: body.count(b' word"') for number, (_, body) in came.items() if drawn[number] != "reset_mid"}
+        assert tokens == {number: sent.get(drawn[number], 0) for number in tokens}
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_a_stall_is_silence_in_the_middle_until_it_is_over_or_the_client_is(tmp_path, stream):
+    with simulator(tmp_path / "log", faults={"stall": 1, "stall_s": 0.3}) as running:
+        with running.client() as client:
+            began = now_ns()
+            status, body = post(client, 1, max_tokens=8, stream=stream)
+            assert now_ns() - began > 290_000_000
+            assert (status, body.count(b" word"), in_stream(body) if stream else in_body(body)) == (200, 8, None)
+            assert post(client, 2, max_tokens=1)[0] == 200
+        with running.connect() as sock:
+            sock.sendall(request(3, max_tokens=8, stream=stream))
+            got = b""
+            sock.settimeout(0.1)
+            with contextlib.suppress(TimeoutError):
+                while True:
+                    got += sock.recv(65536)
+            assert got.startswith(b"HTTP/1.1 200 OK\r\n")
+            assert not got.endswith(b"\r\n0\r\n\r\n")
+            assert not stream or got.count(b' word"') == 4
+    rows = [(row["request"], row["fault"], row["tokens"], row["complete"]) for row in running.rows()]
+    assert rows == [(1, "stall", 8, True), (2, "stall", 1, True), (3, "stall", 4, False)]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_slow_headers_are_silence_before_the_first_byte(tmp_path, stream):
+    with simulator(tmp_path / "log", faults={"slow_headers": 1, "stall_s": 0.3}) as running:
+        with running.connect() as sock:
+            sock.sendall(request(1, stream=stream))
+            sock.settimeout(0.05)
+            with pytest.raises(TimeoutError):
+                sock.recv(1)
+        with running.client() as client:
+            began = now_ns()
+            status, body = post(client, 2, max_tokens=8, stream=stream)
+            assert now_ns() - began > 290_000_000
+            assert (status, body.count(b" word")) == (200, 8)
+    rows = [(row["request"], row["fault"], row["status"], row["tokens"], row["complete"]) for row in running.rows()]
+    assert rows == [(1, "slow_headers", None, 0, False), (2, "slow_headers", 200, 8, True)]
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("path", [CHAT, COMPLETIONS])
+def test_an_endless_answer_ends_with_its_client_and_leaves_time_for_others(tmp_path, path, stream):
+    with simulator(tmp_path / "log", faults={"endless": 1}) as running:
+        with running.client() as client, running.client() as other:
+            answer = begin(client, 1, path, max_tokens=2, stream=stream)
+            got = answer.read(5_000_000)
+            assert post(other, max_tokens=3)[0] == 200
+            got += answer.read(5_000_000)
+        with running.client() as client:
+            client.request("GET", "/metrics")
+            assert b"requests_total 2\n" in client.getresponse().read()
+    assert got.count(b" word") > 40_000
+    ours = [row for row in running.rows() if row["request"] == 1]
+    assert [(row["fault"], row["status"], row["complete"]) for row in ours] == [("endless", 200, False)]
+    assert ours[0]["tokens"] >= got.count(b" word")
+
+
+class Watched:
+    """A host that counts what crosses, on a loop of its own."""
+
+    def __init__(self):
+        self.loop, self.told, self.left = asyncio.SelectorEventLoop(), [], 0
+
+    def serve(self, connection, request):
+        raise AssertionError("a connection that is left serves nobody")
+
+    def crossed(self, request):
+        self.told.append((request.number, request.path, request.method))
+
+    def gone(self, connection):
+        self.left += 1
+
+
+@contextlib.contextmanager
+def left():
+    """A client's socket, the server's end of it, and who is told."""
+    host = Watched()
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as client:
+        yield client, Connection(listener.accept()[0], host), host
+    host.loop.close()
+
+
+@pytest.mark.parametrize("part", [1.0, 0.7])
+def test_a_request_that_crosses_the_end_is_told_of_and_reset(part):
+    data = request(17)
+    with left() as (client, connection, host):
+        client.sendall(data[: round(len(data) * part)])
+        connection.leave()
+        assert host.told == [(17, b"/v1/chat/completions", b"POST")]
+        assert host.left == 1
+        with pytest.raises((ConnectionResetError, BrokenPipeError)):
+            client.sendall(data)
+
+
+def test_nothing_is_taken_in_behind_the_end():
+    with left() as (client, connection, host):
+        connection.leave()
+        assert client.recv(1) == b""
+        with contextlib.suppress(OSError):
+            client.sendall(request(17))
+        assert (host.told, host.left) == ([], 1)
+        connection.leave()
+        connection.later(0, host.crossed)
+        assert host.left == 1
+
+
+@pytest.mark.parametrize("waits", [True, False])
+def test_a_connection_is_left_only_if_it_is_idle(waits):
+    with left() as (client, connection, host):
+        if waits:
+            client.sendall(b"P")
+        connection.leave_if_idle()
+        assert host.left == (0 if waits else 1)
+        connection.close()
+
+
+def test_many_closes_cost_no_request_that_the_log_does_not_know(tmp_path):
+    with simulator(tmp_path / "log", faults={"close_after": 0.3, "close_idle": 0.5, "idle_close_ms": 0}, seed=2) as running:
+        client = Client(running.port, model="simulator")
+        body = json.dumps(HELLO | {"stream": True, "max_tokens": 2}).encode()
+        exchanges = []
+        for first in range(0, 600, 4):
+            exchanges += [client.send(number, body) for number in range(first, first + 4)]
+            client.until(len(exchanges))
+        reopened = client.wire.reopened
+        client.close()
+    raced = {row["request"] for row in running.rows() if row["fault"] == RACED}
+    assert {exchange.request for exchange in exchanges if exchange.error is not None} == raced
+    assert {exchange.error for exchange in exchanges} <= {None, "reset"}
+    assert sorted(row["request"] for row in running.rows()) == list(range(600))
+    assert reopened
+
+
+def test_who_listens_cannot_refuse(tmp_path):
+    with pytest.raises(ConfigError, match=r"faults\.refused=0\.1: a server that listens refuses no connection"):
+        serve(Simulator(faults=Faults(refused=0.1)), ready=print)
 
 
 def test_a_fault_comes_no_earlier_than_its_tokens(tmp_path):
@@ -145,7 +342,7 @@ def test_a_port_or_a_log_that_cannot_be_had_is_named(tmp_path):
 
 FOREGROUND = """
 import resource, sys
-from aiperf.config.endpoint import Simulator
+from aiperf.config.simulator import Simulator
 from aiperf.simulator.server import serve
 resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
 serve(Simulator(ttft_ms=0, itl_ms=0, log=sys.argv[1]), ready=lambda port: print(port, flush=True))

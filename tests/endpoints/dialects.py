@@ -1,4 +1,4 @@
-"""Streams as servers send them, for the tests of endpoints and processing."""
+"""Streams as servers send them, on both APIs, for the tests of endpoints."""
 
 import json
 
@@ -82,3 +82,44 @@ PER_CHUNK = (
 )
 WHOLE_IN_ONE = (chunk({"content": "all of it"}, "stop", usage=usage(5, 9)),)
 ALL = (VLLM, LLAMA_CPP, TRANSFORMERS, DYNAMO, LITELLM, REASONING, TOOLS, PER_CHUNK, WHOLE_IN_ONE)
+
+
+def part(text, finish=None, index=0, **more):
+    """An event of the completions API."""
+    choices = [{"index": index, "text": text, "logprobs": None, "finish_reason": finish}]
+    return event({"id": "1", "object": "text_completion", "created": 1, "model": "m", "choices": choices, **more})
+
+
+TEXT_VLLM = (part("a"), part(" b c"), part("", "length"), usage_event(5, 3), DONE)
+TEXT_LLAMA_CPP = (part("a"), part(" b"), part("", "stop", usage=usage(5, 2), timings={"predicted_n": 2}), DONE)
+TEXT_PER_CHUNK = (part("a", usage=usage(5, 1)), part("", usage=usage(5, 2)), part("b", "stop", usage=usage(5, 4)), usage_event(5, 4), DONE)
+TEXT_NO_USAGE = (part("a"), part("b", "stop"))
+TEXT_LAST_TOKEN = (part("a"), part("b", "length", usage=usage(5, 2)))
+BATCH_VLLM = (
+    part("a"),
+    part("x", index=1),
+    part("b", "stop"),
+    part("y", index=1),
+    part("", "length", index=1),
+    usage_event(9, 5),
+    DONE,
+)
+BATCH_LLAMA_CPP = (
+    part("x", index=1),
+    part("a"),
+    part("", "stop", usage=usage(5, 1)),
+    part("y", index=1),
+    part("", "length", index=1, usage=usage(4, 2)),
+    DONE,
+)
+BATCH_PER_CHUNK = (
+    part("a", usage=usage(5, 1)),
+    part("x", index=1, usage=usage(4, 2)),
+    part("b", "stop", usage=usage(5, 2)),
+    part("y", "stop", index=1, usage=usage(4, 3)),
+    usage_event(9, 5),
+    DONE,
+)
+TEXT_ALL = (
+    TEXT_VLLM, TEXT_LLAMA_CPP, TEXT_PER_CHUNK, TEXT_NO_USAGE, TEXT_LAST_TOKEN, BATCH_VLLM, BATCH_LLAMA_CPP, BATCH_PER_CHUNK,
+)  # fmt: skip

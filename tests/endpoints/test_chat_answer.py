@@ -242,3 +242,55 @@ def test_thinking_aloud_is_noted(deltas):
     assert streamed(*(chunk({"content": text}) for text in deltas), DONE).think_tags
     assert not streamed(*(chunk({"reasoning_content": text}) for text in deltas), DONE).think_tags
     assert whole({"choices": [{"message": {"content": "".join(deltas)}}]}).think_tags
+
+
+class TestWhatWasGenerated:
+    def test_is_told_only_where_it_was_not_counted(self):
+        told = (chunk({"role": "assistant", "content": ""}), chunk({"content": "a"}), chunk({"content": " b"}), chunk({}, "stop"))
+        assert streamed(*told, DONE).text == "a b"
+        assert streamed(*told, usage_event(5, 2), DONE).text is None
+        assert streamed(*told, event({"choices": [], "usage": {"prompt_tokens": 5}}), DONE).text == "a b"
+        assert streamed(*told, usage_event(5, 0), DONE).text is None
+
+    @pytest.mark.parametrize(
+        ("deltas", "text"),
+        [
+            ([{"reasoning_content": "hm"}, {"reasoning": "so"}, {"content": "a"}], "hmsoa"),
+            ([{"reasoning_content": "hm", "content": "a"}], "hma"),
+            ([{"refusal": "no"}], "no"),
+            ([{"tool_calls": [{"function": {"name": "f", "arguments": ""}}]}, {"tool_calls": [{"function": {"arguments": "{}"}}]}], "f{}"),
+            ([{"tool_calls": [1, {"function": 2}, {"function": {"name": 3}}]}, {"tool_calls": "x"}], ""),
+            ([{"content": [{"type": "text", "text": "a"}, {"type": "x"}, 3]}, {"content": 5}], "a"),
+            ([], ""),
+        ],
+    )
+    def test_is_of_every_channel(self, deltas, text):
+        assert streamed(*map(chunk, deltas), DONE).text == text
+        if len(deltas) == 1:
+            assert whole({"choices": [{"message": deltas[0]}]}).text == text
+
+    def test_is_told_choice_by_choice(self):
+        def of(index, text):
+            return event({"choices": [{"index": index, "delta": {"content": text}}]})
+
+        said = streamed(of(0, "a"), of(1, "x"), of(0, "b"), of(1, "y"), DONE)
+        assert (said.text, said.choices) == ("abxy", 2)
+
+
+class TestSeveralChoices:
+    def of(self, index, delta, finish=None, **more):
+        return event({"choices": [{**choice(delta, finish), "index": index}], **more})
+
+    def test_have_ended_when_each_has(self):
+        both = (self.of(0, {"content": "a"}), self.of(1, {"content": "x"}), self.of(1, {}, "stop"))
+        assert streamed(*both).error == "truncated"
+        assert streamed(*both, self.of(0, {}, "stop")).error is None
+        assert streamed(*both, DONE).error is None
+
+    def test_share_one_prompt_and_add_up_what_they_generate(self):
+        said = streamed(self.of(0, {"content": "a"}, "stop", usage=usage(5, 2)), self.of(1, {"content": "x"}, "stop", usage=usage(5, 3)))
+        assert (said.input_tokens, said.output_tokens, said.tokens) == (5, 5, [2, 3])
+
+    def test_of_which_one_carries_the_whole_usage(self):
+        said = streamed(self.of(0, {"content": "a"}, "stop"), self.of(1, {"content": "x"}, "stop"), self.of(0, {}, usage=usage(5, 9)), DONE)
+        assert (said.input_tokens, said.output_tokens) == (5, 9)

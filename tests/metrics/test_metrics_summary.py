@@ -169,3 +169,22 @@ def close(value: MetricValue) -> MetricValue:
 def test_the_window_of_the_facts_is_kept() -> None:
     summary = found()
     assert (summary.window.start_ns, summary.window.end_ns) == (window(10, 110).start_ns, window(10, 110).end_ns)
+
+
+def test_the_timeline_is_of_the_run_and_adds_up_to_the_ledger() -> None:
+    summary = found()
+    assert summary.timeline is not None
+    assert sum(summary.timeline.good) == summary.counts["good"]
+    assert {name: sum(counts) for name, counts in summary.timeline.errors.items()} == summary.errors
+    assert found([answer(0, 0, tokens=[5], phase="warmup")]).timeline is None
+
+
+@pytest.mark.parametrize("asked", [None, 0])
+def test_prompts_of_no_known_length_are_held_against_none(asked: int | None) -> None:
+    unknown = answer(0, 10, tokens=[20, 30], input_tokens=50, asked_input_tokens=asked)
+    uncounted = answer(1, 10, tokens=[20, 30], input_tokens=None, asked_input_tokens=asked)
+    known = answer(2, 10, tokens=[20, 30], input_tokens=12, asked_input_tokens=10)
+    assert found([unknown]).facts["input_length_error"] is None
+    assert found([unknown, uncounted, known]).facts["input_length_error"] == pytest.approx(0.2)
+    lengths = metric(found([unknown, uncounted, known]), "input_sequence_length")
+    assert (lengths.n, lengths.stats["min"], lengths.stats["max"]) == (2, 12, 50)

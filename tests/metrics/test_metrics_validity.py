@@ -306,6 +306,18 @@ def test_notes_void_nothing(row: dict, fact: dict, said: str) -> None:
     assert any(said in note for note in verdict.notes)
 
 
+def test_answers_that_the_client_counted_are_named() -> None:
+    by_client = "of the answers were counted by the client's tokenizer, as the server did not count them"
+    rows = steady(input_tokens=None, asked_output_tokens=3)
+    every = judge(rows, client_counted=100, output_promised=True).notes
+    assert every == ("100 % of the answers came without usage: prompts count as what was asked for", f"100 % {by_client}")
+    some = judge(rows, client_counted=25, output_promised=True).notes
+    assert f"25 % {by_client}" in some
+    assert any("the events that came" in note for note in some)
+    assert any(note.startswith("75 % of the answers were held against their promised length by events alone") for note in some)
+    assert judge(steady(), client_counted=100).notes == (f"100 % {by_client}",)
+
+
 def test_notes_of_others_come_first() -> None:
     verdict = validity.judge(records(steady()), facts(), VerdictLimits(), extra_notes=["answers hold <think> tags"])
     assert verdict.notes[0] == "answers hold <think> tags"

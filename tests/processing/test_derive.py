@@ -136,6 +136,15 @@ class TestCounts:
         )
         assert (made.output_tokens, made.reasoning_tokens, made.chunk_tokens) == (5, 3, [3, 2])
 
+    def test_of_reasoning_are_not_events_where_the_server_counts_otherwise(self):
+        made = derived(exchange(1, [token("a b c", kind="reasoning"), token("d", "stop"), usage(5, 4), DONE]))
+        assert (made.output_tokens, made.reasoning_tokens) == (4, None)
+
+    @pytest.mark.parametrize(("asked", "choices", "in_all"), [(4, 1, 4), (4, 3, 12), (0, 3, None), (2**30, 4, 2**31 - 1)])
+    def test_that_were_asked_for_are_asked_of_each_answer_to_a_batch(self, asked, choices, in_all):
+        made = row(exchange(1, asked_output=asked), Said(choices=choices), due_ns=START, generator=0)
+        assert made.asked_output_tokens == in_all
+
 
 class TestAnAnswerThatIsNotStreamed:
     BODY = b'{"choices": [{"message": {"content": "hello"}}], "usage": {"prompt_tokens": 5, "completion_tokens": 2}}'

@@ -38,6 +38,7 @@ def test_records_of_a_finished_run(tmp_path):
         "samples": {"error_event": '{"error": "boom"}'},
         "think_tags": 1,
         "usage_missing": 1,
+        "client_counted": 0,
         "frames": 2,
     }
     assert list(rows) == [0, 1, 2, 3]

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from aiperf.report.numbers import amount, cell, share
 from aiperf.report.table import WIDTH, final
-from aiperf.results import STATS, MetricValue, Reason, Slo, Summary, Verdict, Window
+from aiperf.results import STATS, MetricValue, Reason, Slo, Summary, Timeline, Verdict, Window
 
 FOLDER = "outputs/trial/20260101T000000Z-abcdef"
 
@@ -96,6 +96,24 @@ def test_the_ledger_and_the_errors() -> None:
     assert '  http_5xx 2\n    such as out of memory "x"\n  reset 1' in found
 
 
+@pytest.mark.parametrize(
+    ("bins", "said"),
+    [
+        ((0, 0, 2, 0, 0, 0), "  http_5xx 2  between 1 and 1.5 s"),
+        ((1, 1, 0, 1, 1, 0), "  http_5xx 2  between 0 and 2.5 s"),
+        ((1, 0, 0, 9, 0, 1), "  http_5xx 2  between 0 and 3 s, most between 1.5 and 2 s"),
+    ],
+)
+def test_when_failures_came(bins: tuple[int, ...], said: str) -> None:
+    timeline = Timeline(0.5, (9,) * 6, {"http_5xx": bins})
+    assert said in text(replace(SUMMARY, timeline=timeline)).splitlines()
+    assert "  reset 1" in text(replace(SUMMARY, timeline=timeline)).splitlines()
+
+
+def test_of_a_run_of_one_bin_nothing_is_said_about_when() -> None:
+    assert text(replace(SUMMARY, timeline=Timeline(0.5, (9,), {"http_5xx": (2,), "reset": (1,)}))) == text()
+
+
 def test_promises() -> None:
     found = text()
     assert re.search(r"request_latency p99 <= 1,000 ms +512\.5 ms  met", found)
@@ -156,6 +174,25 @@ def test_it_fits_a_hundred_columns_whatever_is_in_it(said: str, sample: str, val
     wide = replace(SUMMARY, verdict=verdict, samples={"reset": sample}, metrics=metrics, slos=slos, window=Window(0, 10**15))
     found = final(wide, title=said, folder=FOLDER)
     assert [row for row in found.split("\n") if len(row) > WIDTH] == []
+
+
+@given(st.integers(40, 99), st.floats(0, 1e9))
+def test_it_fits_a_narrow_terminal(columns: int, value: float) -> None:
+    verdict = Verdict((Reason("errors", "of many words " * 20, "to change " * 20),), (), ("a note " * 30,))
+    metrics = tuple(replace(m, stats=dict.fromkeys(m.stats, value), n=12_345_678) for m in SUMMARY.metrics if m.stats.keys() > {"avg"})
+    found = final(replace(SUMMARY, verdict=verdict, metrics=metrics, slos=()), title="trial", folder="here", columns=columns)
+    assert [row for row in found.split("\n") if len(row) > columns] == []
+
+
+def test_a_narrow_terminal_gets_fewer_statistics_and_at_last_names_on_lines_of_their_own() -> None:
+    def heading(columns: int) -> str:
+        return next(row for row in final(SUMMARY, title="t", folder=FOLDER, columns=columns).split("\n") if " p50" in row)
+
+    assert heading(99).split()[3:] == ["avg", "p50", "p90", "p99", "p99.9", "max", "n"]
+    assert heading(85).split()[3:] == ["avg", "p50", "p90", "p99", "max", "n"]
+    assert heading(80).split()[3:] == ["avg", "p50", "p99", "max", "n"]
+    assert heading(40).split() == ["p50", "p99", "max", "n"]
+    assert final(SUMMARY, title="t", folder=FOLDER, columns=100) == final(SUMMARY, title="t", folder=FOLDER)
 
 
 @given(st.floats(0, 1e10))

@@ -5,15 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiperf.config.endpoint import Faults, Simulator
-from aiperf.simulator.chat import Message, Plan, Refusal, plan_of, prompt_words, word_count
-from aiperf.simulator.script import Script, refused, whole_answer
+from aiperf.config.simulator import Simulator
+from aiperf.simulator.chat import Message, chat_plan, prompt_words
+from aiperf.simulator.draws import FAULTS
+from aiperf.simulator.plan import Plan, Refusal, word_count
+from aiperf.simulator.script import Script, endless_answer, endless_words, refused, whole_answer
 
 HELLO = {"model": "simulator", "messages": [{"role": "user", "content": "one two three"}]}
 
 
-def plan(number=1, options=None, **body):
-    return plan_of(json.dumps(HELLO | body).encode(), number, options or Simulator())
+def plan(fault=None, options=None, **body):
+    return chat_plan(json.dumps(HELLO | body).encode(), options or Simulator(), fault)
 
 
 def events(stream):
@@ -84,7 +86,7 @@ def test_the_answer_has_exactly_the_tokens_asked_for(body, tokens, limited):
     ],
 )
 def test_what_cannot_be_had_is_refused_with_a_reason(body, status, says):
-    refusal = plan_of(body, 1, Simulator())
+    refusal = chat_plan(body, Simulator())
     assert isinstance(refusal, Refusal)
     assert refusal.status == status
     assert says in refusal.message
@@ -95,15 +97,18 @@ def test_what_cannot_be_had_is_refused_with_a_reason(body, status, says):
 
 @given(st.binary(max_size=80))
 def test_no_body_breaks_it(body):
-    assert isinstance(plan_of(body, 1, Simulator()), Refusal)
+    assert isinstance(chat_plan(body, Simulator()), Refusal)
 
 
-@pytest.mark.parametrize(("name", "tokens"), [("error_event", 8), ("truncated", 8), ("http_500", 1), ("reset", 1)])
-def test_a_fault_cuts_the_answer(name, tokens):
-    options = Simulator(faults=Faults(**{name: 1}))
-    assert plan(options=options, max_tokens=16).brought_forth == tokens
-    assert plan(options=options, max_tokens=1).brought_forth == 1
-    assert plan(number=None, options=options).fault is None
+HALVED = ("error_event", "error_named", "truncated", "malformed", "reset_mid", "stall")
+UNCUT = ("slow_headers", "close_after", "close_idle")
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_cuts_the_answer(fault):
+    half, least = (8, 1) if fault in HALVED else (16, 1) if fault in UNCUT else (1, 1)
+    assert plan(fault, max_tokens=16).brought_forth == half
+    assert plan(fault, max_tokens=1).brought_forth == least
 
 
 @given(st.integers(1, 2000), st.floats(0, 1), st.booleans())
@@ -128,10 +133,38 @@ def test_the_events_of_a_stream(tokens, reasoning, usage):
 
 
 def test_a_stream_that_fails_ends_in_an_error_and_nothing_else():
-    script = Script(plan(options=Simulator(faults=Faults(error_event=1)), stream=True), 1, 0, b'"simulator"')
-    (event,) = events(script.end)
+    def end(fault):
+        return Script(plan(fault, stream=True), 1, 0, b'"simulator"').end
+
+    (event,) = events(end("error_event"))
     assert json.loads(event)["error"]["code"] == 500
-    assert Script(plan(options=Simulator(faults=Faults(truncated=1)), stream=True), 1, 0, b'"simulator"').end == b""
+    named = end("error_named").partition(b"\r\n")[2]
+    assert named.startswith(b"event: error\ndata: {")
+    assert b'"error"' not in named
+    assert named.endswith(b"\n\n\r\n0\r\n\r\n")
+    assert [end(fault) for fault in ("truncated", "reset_mid", "stall")] == [b""] * 3
+
+
+def test_a_malformed_event_stands_before_a_proper_end():
+    bad, *rest = events(Script(plan("malformed", stream=True), 1, 0, b'"simulator"').end)
+    assert bad.startswith(b'{"id":')
+    with pytest.raises(json.JSONDecodeError):
+        json.loads(bad)
+    assert [json.loads(part)["choices"][0]["finish_reason"] for part in rest[:-1]] == ["stop"]
+    assert rest[-1] == b"[DONE]"
+
+
+def test_an_answer_without_end_would_be_one_if_it_had_an_end():
+    found = plan("endless", max_tokens=3)
+    data = endless_answer(found, 7, 1, "simulator") + endless_words(3)
+    body = b""
+    while data:
+        length, _, data = data.partition(b"\r\n")
+        size = int(length, 16)
+        body, data = body + data[:size], data[size + 2 :]
+    whole = whole_answer(found, 7, 1, "simulator")
+    assert whole.startswith(body)
+    assert body.endswith(b" word word word")
 
 
 @pytest.mark.parametrize("usage", [True, False])

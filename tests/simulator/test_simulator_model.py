@@ -3,7 +3,7 @@ from dataclasses import dataclass, field
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiperf.config.endpoint import Simulator
+from aiperf.config.simulator import Simulator
 from aiperf.simulator.model import Ask, FixedModel
 
 MS = 1_000_000

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from aiperf.errors import MeasureError
-from aiperf.results import STATS, MetricValue, Reason, Slo, Summary, Verdict, Window
-from aiperf.store.summary import read, write
+from aiperf.results import STATS, MetricValue, Reason, Slo, Summary, Timeline, Verdict, Window
+from aiperf.store.summary import read, read_named, write
 
 LATENCY = MetricValue("request_latency", "ms", {**dict.fromkeys(STATS, 2.5), "std": None}, 3, ("p99", "p99.9"))
 RATE = MetricValue("request_throughput", "requests/s", {"avg": 12.5}, 3)
@@ -23,12 +23,25 @@ SUMMARY = Summary(
     verdict=Verdict((Reason("errors", "1 of 4", "mend"),), (Reason("clock_step", "5 ms", "slew"),), ("a note",)),
     gate_met=False,
     facts={"stamps": {"kernel": 3}, "input_length_error": None},
+    timeline=Timeline(0.5, (1, 2), {"http_5xx": (0, 1)}),
 )
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     write(SUMMARY, tmp_path, name="trial")
     assert read(tmp_path / "summary.json") == SUMMARY
+    assert read_named(tmp_path / "summary.json") == ("trial", SUMMARY)
+    write(replace(SUMMARY, timeline=None), tmp_path, name="trial")
+    assert read(tmp_path / "summary.json").timeline is None
+
+
+def test_a_summary_of_before_there_was_a_timeline(tmp_path: Path) -> None:
+    write(SUMMARY, tmp_path, name="trial")
+    path = tmp_path / "summary.json"
+    found = json.loads(path.read_text()) | {"schema_version": "1.0"}
+    del found["timeline"]
+    path.write_text(json.dumps(found))
+    assert read(path) == replace(SUMMARY, timeline=None)
 
 
 def test_the_layout(tmp_path: Path) -> None:
@@ -36,8 +49,9 @@ def test_the_layout(tmp_path: Path) -> None:
     found = json.loads((tmp_path / "summary.json").read_text())
     assert list(found) == [
         "schema_version", "name", "verdict", "gate_met", "window", "metrics", "whole", "counts", "errors", "samples", "slos", "facts",
+        "timeline",
     ]  # fmt: skip
-    assert (found["schema_version"], found["name"]) == ("1.0", "trial")
+    assert (found["schema_version"], found["name"]) == ("1.1", "trial")
     assert list(found["verdict"]) == ["word", "reasons", "ignored", "notes"]
     assert found["verdict"]["word"] == "INVALID"
     assert list(found["window"]) == ["start_ns", "end_ns", "seconds", "left_out_before", "left_out_after"]
@@ -45,15 +59,21 @@ def test_the_layout(tmp_path: Path) -> None:
     assert found["metrics"]["request_latency"] == {"unit": "ms", "n": 3, "stats": dict(LATENCY.stats), "unsupported": ["p99", "p99.9"]}
 
 
-def test_the_table(tmp_path: Path) -> None:
-    write(SUMMARY, tmp_path, name="trial")
+def test_a_row_a_metric(tmp_path: Path) -> None:
+    duration = MetricValue("benchmark_duration", "s", {"avg": 11.5}, 1)
+    write(replace(SUMMARY, whole=(replace(RATE, stats={"avg": 11.0}), duration)), tmp_path, name="trial")
     latency, rate, whole, verdict = csv.DictReader((tmp_path / "summary.csv").read_text().splitlines())
-    assert list(latency) == ["metric", "unit", "n", *STATS, "scope", "unsupported", "note"]
-    assert (latency["scope"], latency["unsupported"], latency["note"]) == ("window", "p99;p99.9", "")
-    assert whole == rate | {"scope": "whole"}
-    assert {name: said for name, said in verdict.items() if said} == {"metric": "verdict", "note": "INVALID"}
+    assert list(latency) == ["metric", "unit", "n", *STATS, "unsupported", "whole", "note"]
     assert (latency["metric"], latency["unit"], latency["n"], latency["p99"], latency["std"]) == ("request_latency", "ms", "3", "2.5", "")
-    assert (rate["avg"], rate["p50"]) == ("12.5", "")
+    assert (latency["unsupported"], latency["whole"], latency["note"]) == ("p99;p99.9", "", "")
+    assert (rate["avg"], rate["p50"], rate["whole"]) == ("12.5", "", "11.0")
+    assert {name: said for name, said in whole.items() if said} == {"metric": "benchmark_duration", "unit": "s", "n": "1", "whole": "11.5"}
+    assert {name: said for name, said in verdict.items() if said} == {"metric": "verdict", "note": "INVALID"}
+
+
+def test_formats_decide_on_the_csv(tmp_path: Path) -> None:
+    write(SUMMARY, tmp_path, name="trial", formats=("jsonl",))
+    assert [path.name for path in tmp_path.iterdir()] == ["summary.json"]
 
 
 @pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])

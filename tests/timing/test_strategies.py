@@ -106,9 +106,24 @@ class TestFixedSchedule:
         warmup, _ = fixed(self.times, warmup={"requests": 3}).phases
         assert (seconds(warmup.due_ns), warmup.duration_ns) == ([0, 0, 1], 4 * SECOND)
 
+    def test_a_kept_offset_waits_as_long_as_the_trace_does(self) -> None:
+        assert seconds(fixed(self.times, offset="kept").run.due_ns) == [1, 1, 2, 4, 8, 16]
+        run = fixed(self.times, offset="kept", start_s=3, speedup=2).run
+        assert (seconds(run.due_ns), run.conversations.tolist()) == ([0.5, 2.5, 6.5], [3, 4, 5])
+        assert run.duration_ns == 9.5 * SECOND  # a mean gap of 3 s after the last
+
     def test_a_single_row_lasts_a_second(self) -> None:
         run = fixed([5]).run
         assert (run.due_ns.tolist(), run.duration_ns) == ([0], SECOND)
+
+    def test_times_beyond_a_year_are_of_another_unit(self) -> None:
+        times = [0, 40_000_000]
+        with pytest.raises(ConfigError, match=r"last row is due after 4e\+07 s; expected at most 31,536,000 s, .* milliseconds\?"):
+            fixed(times)
+        with pytest.raises(ConfigError, match="last row is due after"):
+            fixed([0, 1], speedup=1e-15)
+        assert seconds(fixed(times, speedup=4).run.due_ns) == [0, 10_000_000]
+        assert seconds(fixed(times, stop={"duration_s": 1}).run.due_ns) == [0]
 
     @pytest.mark.parametrize("recorded", [None, []])
     def test_needs_recorded_times(self, recorded) -> None:
@@ -117,5 +132,5 @@ class TestFixedSchedule:
 
     @pytest.mark.parametrize("span", [{"start_s": 17}, {"start_s": 17, "end_s": 90}, {"start_s": 9, "end_s": 10}, {"end_s": 1}])
     def test_a_span_without_rows_names_the_traces(self, span) -> None:
-        with pytest.raises(ConfigError, match=r"start_s=\d+.* keep no row; the trace goes from 1 s to 16 s"):
+        with pytest.raises(ConfigError, match=r"start_s=\d+.* keeps? no row; the trace goes from 1 s to 16 s"):
             fixed(self.times, **span)

@@ -4,13 +4,22 @@ import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from logging import getLogger
 from types import FrameType
 from typing import Any
 
+from aiperf import clock
+from aiperf.logs import lazy
 from aiperf.results import Pulse
 from aiperf.seams import Cluster, Event, Job, Screen
 
+_log = getLogger(__name__)
 _LOOK_S = 0.1
+PATIENCE_NS, HURRY_NS = 30 * clock.SECOND, 3 * clock.SECOND
+"""How long a worker may be silent: generators tell ten pulses a second, processors twice a second that they are there.
+
+A generator that was told to stop has less time, since the user waits for the report.
+"""
 
 
 @dataclass(slots=True)
@@ -53,10 +62,14 @@ def interrupts() -> Iterator[Interrupts]:
 
 
 class Conductor:
-    """Starts jobs on a cluster and follows them: processors finish when the last generator is gone. `total`: the run's requests."""
+    """Starts jobs on a cluster and follows them: processors finish when the last generator is gone.
 
-    def __init__(self, cluster: Cluster, screen: Screen, total: int | None) -> None:
-        self._cluster, self._screen, self._total = cluster, screen, total
+    A generator that says nothing for `PATIENCE_NS`, or a processor once the load is over, is ended: it is stopped, or hangs.
+    """
+
+    def __init__(self, cluster: Cluster, screen: Screen, now: Callable[[], int] = clock.monotonic_ns) -> None:
+        self._cluster, self._screen, self._now = cluster, screen, now
+        self._heard_ns: dict[str, int] = {}
         self._running: set[str] = set()
         self._generating: set[str] = set()
         self._outcome = Outcome()
@@ -68,21 +81,43 @@ class Conductor:
         for job in (*generators, *processors):
             self._cluster.start(job)
             self._running.add(job.name)
+            _log.info("%s starts: %s", job.name, job.target)
         self._generating = {job.name for job in generators}
         self._to_stop = set(self._generating)
         self._spare = {job.name: job for job in processors}
         heard.at_once = self._stop  # a cluster that works in this process is not back here before the load is over
+        try:
+            self._follow(heard)
+        except KeyboardInterrupt:  # the second one: a generator that hangs is not waited for
+            for name in self._generating:
+                self._cluster.end(name)
+            raise
+        return self._outcome
+
+    def _follow(self, heard: Interrupts) -> None:
         while self._running:
             self._hear(heard)
             for event in self._cluster.wait(_LOOK_S):
+                self._heard_ns[event.worker] = self._now()
                 self._take(event)
-        return self._outcome
+            self._end_silent()
 
     def _hear(self, heard: Interrupts) -> None:
         if heard.count and not self._outcome.stopped:
             self._outcome.stopped = True
+            self._heard_ns |= dict.fromkeys(self._generating, self._now())
+            _log.warning("stopped by the user")
             self._screen.line("stopping: nothing new is sent, the report follows; Ctrl-C again ends at once")
             self._stop()
+
+    def _end_silent(self) -> None:
+        now, patience_ns = self._now(), HURRY_NS if self._generating and self._outcome.stopped else PATIENCE_NS
+        for worker in tuple(self._generating or self._running):
+            if now - self._heard_ns.setdefault(worker, now) > patience_ns:
+                _log.error("%s has said nothing for %d s and is ended", worker, patience_ns // clock.SECOND)
+                self._screen.line(f"{worker} has said nothing for {patience_ns // clock.SECOND} s and is ended")
+                self._heard_ns[worker] = now
+                self._cluster.end(worker)
 
     def _stop(self) -> None:
         told, self._to_stop = self._to_stop, set()
@@ -93,10 +128,13 @@ class Conductor:
         if event.ended:
             self._ended(event)
         elif isinstance(event.message, Pulse):
-            self._screen.pulse(event.message, self._total)
+            _log.debug("pulse %s", event.message)
+            self._screen.pulse(event.message)
         elif event.worker in self._generating:
+            _log.info("%s says %s", event.worker, event.message)
             self._outcome.generators[event.worker] = event.message
         elif event.message.get("done"):
+            _log.info("%s says %s", event.worker, lazy(lambda: {name: value for name, value in event.message.items() if name != "samples"}))
             self._outcome.processors[event.worker] = event.message
 
     def _ended(self, event: Event) -> None:
@@ -106,6 +144,7 @@ class Conductor:
         if event.worker in self._generating:
             self._generating.discard(event.worker)
             if not self._generating:
+                self._heard_ns = dict.fromkeys(self._running, self._now())
                 for name in self._running:
                     self._cluster.tell(name, "finish")
 
@@ -114,10 +153,13 @@ class Conductor:
         job = self._spare.pop(worker, None)
         if job is None:
             self._outcome.dead[worker] = error
+            _log.error("%s %s", worker, error)
             self._screen.line(f"{worker} {error}")
             return
+        _log.warning("%s %s; it begins again from the spool", worker, error)
         self._screen.line(f"{worker} {error}; it begins again from the spool")
         self._cluster.start(job)
         self._running.add(worker)
+        self._heard_ns[worker] = self._now()
         if not self._generating:
             self._cluster.tell(worker, "finish")

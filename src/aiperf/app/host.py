@@ -5,7 +5,6 @@ import platform
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +48,8 @@ def cores(*, pin: bool) -> Cores:
 
 
 def _packages() -> Iterator[tuple[str, str]]:
+    from importlib import metadata  # noqa: PLC0415 - a tenth of the way to the first request, and needed after the last
+
     for name in _PACKAGES:
         try:
             yield name, metadata.version(name)

@@ -9,6 +9,7 @@ from typing import Any
 
 from aiperf import clock
 from aiperf.config.endpoint import Endpoint as Options
+from aiperf.errors import AiperfError
 from aiperf.load.generator import Generator, LoadPlan
 from aiperf.load.loop import EpollLoop
 from aiperf.plugin.plugins import get_class, get_entry
@@ -63,10 +64,13 @@ class Render:
     endpoint: Endpoint
 
     def __call__(self, phase: Phase, place: int) -> Request:
-        """The request at a place of a phase."""
+        """The request at a place of a phase; one that cannot be made says why, and is a failure of the class `client`."""
         conversation = place if phase.conversations is None else int(phase.conversations[place])
-        turn = self.source.turn(conversation, warmup=phase.name == "warmup")
-        return Request(conversation, self.endpoint.body(turn), turn.input_tokens, turn.output_tokens)
+        try:
+            turn = self.source.turn(conversation, warmup=phase.name == "warmup")
+            return Request(conversation, self.endpoint.body(turn), turn.input_tokens, turn.output_tokens)
+        except AiperfError as exc:
+            return Request(conversation, b"", 0, None, refused=str(exc))
 
 
 def generate(channel: Channel, task: LoadTask) -> None:

@@ -22,28 +22,29 @@ def judged(records: pa.Table, *, experiment: Experiment, plan: Plan, found: Foun
     for said in outcome.processors.values():
         samples = {**said.get("samples", {}), **samples}
     return summarise(records, facts(records, experiment=experiment, plan=plan, found=found, outcome=outcome), experiment,
-                     samples=samples, extra_notes=_notes(found, outcome))  # fmt: skip
+                     samples=samples, extra_notes=[*plan.counting.notes(found.template_tokens), *_notes(found, outcome)])  # fmt: skip
 
 
 def facts(records: pa.Table, *, experiment: Experiment, plan: Plan, found: Found, outcome: Outcome) -> RunFacts:
     """What judging needs beside the records."""
     ran, processed = outcome.generators.values(), outcome.processors.values()
     window = _window(records, plan, [said["window"] for said in ran if said.get("window")])
-    run = plan.schedule.run
+    run, extra = plan.schedule.run, plan.extra_tokens(found.template_tokens)
     return RunFacts(
         window=window,
         open_loop=plan.open_loop,
         planned=_due_within(plan, window),
         concurrency=run.concurrency,
         mean_gap_ns=_mean_gap_ns(plan),
-        template_tokens=found.template_tokens,
-        input_promised=found.template_tokens is not None,
-        output_promised=experiment.dataset.output_tokens.exact,
+        template_tokens=extra,
+        input_promised=extra is not None,
+        output_promised=experiment.dataset.output_tokens.exact and found.output_exact is not False,
         streaming=experiment.endpoint.streaming,
         clock_step_ns=max((int(said.get("clock_step_ns", 0)) for said in processed), default=0),
         busiest_second=max((float(said.get("busiest_second", 0)) for said in ran), default=0.0),
         dead_generators=tuple(f"{name} {why}" for name, why in outcome.dead.items()),
         lost_frames=sum(int(said.get("lost_frames", 0)) for said in ran) + len(_damaged(outcome)),
+        client_counted=_total(outcome.processors, "client_counted"),
         spool_waits=sum(int(said.get("spool_waits", 0)) for said in ran),
         stopped_by_user=outcome.stopped,
     )
@@ -80,8 +81,12 @@ def _mean_gap_ns(plan: Plan) -> int:
 
 
 def _notes(found: Found, outcome: Outcome) -> list[str]:
-    notes = [f"the server refuses stream_options.include_usage: {found.refused}"] if found.refused is not None else []
+    notes = [f"the server refuses {found.refused}"] if found.refused is not None else []
+    if found.output_exact is False:
+        notes.append("the server does not keep to min_tokens: lengths of answers are reported, not judged")
     notes += sorted(_damaged(outcome))
+    if thought := _total(outcome.processors, "think_tags"):
+        notes.append(f"{thought:,} answers hold <think> in their content: their time to first output token is that of the reasoning")
     reopened = _total(outcome.generators, "reopened")
     if reopened:
         notes.append(f"{reopened} pooled connections had been closed by the server before a request reached it, and were opened anew")

@@ -9,12 +9,13 @@ from typing import Any
 
 import msgspec
 
-from aiperf import clock
+from aiperf import chance, clock
 from aiperf.app.jobs import Target, path_of, speaker
 from aiperf.config.endpoint import Endpoint as Options
+from aiperf.dataset.bank import Wording
 from aiperf.errors import MeasureError
 from aiperf.records import CHANNELS
-from aiperf.seams import Answer, Fetch, Said, Source
+from aiperf.seams import Answer, Fetch, Said
 from aiperf.transports.fetch import HttpFetch
 from aiperf.transports.origin import full
 from aiperf.workload import Turn
@@ -60,7 +61,7 @@ class Found:
         if self.closes:
             said.append("closes its connections after each answer though it promises not to (so each request opens its own)")
         if self.refused is not None:
-            said.append(f"refuses stream_options.include_usage ({self.refused})")
+            said.append(f"refuses {self.refused}")
         return ", ".join(said)
 
 
@@ -75,30 +76,42 @@ def prepared(options: Options, urls: tuple[str, ...], *, exact: bool, fetch: Fet
     return Target(options, urls, model, path_of(options), exact)
 
 
-def probe(target: Target, source: Source, *, fetch: HttpFetch, until_ns: int) -> tuple[Target, Found]:
+def probe(target: Target, wording: Wording, *, fetch: HttpFetch, until_ns: int) -> tuple[Target, Found]:
     """Send two short requests; the target as it can be spoken to, and what was found."""
-    texts = [_prompt(source, length) for length in _LENGTHS]
-    refused = None
-    first: _Heard = _patient(lambda: _asked(target, texts[0], fetch), until_ns)
-    if first.said.error == "http_4xx" and target.options.streaming:
-        plain = replace(target, usage=False)
-        again = _asked(plain, texts[0], fetch)
-        if again.said.error is None:
-            target, first, refused = plain, again, first.said.reason
-    second = _asked(target, texts[1], fetch)
+    key = chance.child_seed(0, f"probe:{wording.salt}")
+    turns = [_prompt(wording, key + place, length) for place, length in enumerate(_LENGTHS)]
+    wanted, refused = target, None
+    first: _Heard = _patient(lambda: _asked(target, turns[0], fetch), until_ns)
+    if first.said.error == "http_4xx":
+        target, first, refused = _humbler(target, turns[0], fetch, first)
+    second = _asked(target, turns[1], fetch)
     for heard in (first, second):
         if heard.said.error is not None:
-            raise MeasureError(f"POST {full(target.urls[0], target.path)}: {_refusal(heard, target)}")
+            raise MeasureError(f"POST {full(target.urls[0], target.path)}: {_refusal(heard)}")
     if second.closes:
         target = replace(target, options=target.options.model_copy(update={"connection": "new"}))
-    return target, replace(_found(target, (first, second)), refused=refused)
+    return target, replace(_found(target, (first, second), wants_exact=wanted.exact), refused=refused)
 
 
-def _refusal(heard: "_Heard", target: Target) -> str:
+def _humbler(target: Target, turn: Turn, fetch: HttpFetch, refusal: "_Heard") -> tuple[Target, "_Heard", str | None]:
+    """Ask for less, where that helps: without usage in the stream, without exact lengths, without either."""
+    usage = target.usage and not target.options.streaming
+    lesser = {
+        "stream_options.include_usage": replace(target, usage=usage),
+        "min_tokens and ignore_eos": replace(target, exact=False),
+        "stream_options.include_usage, min_tokens and ignore_eos": replace(target, usage=usage, exact=False),
+    }
+    for what, less in lesser.items():
+        again = _asked(less, turn, fetch) if less != target else refusal
+        if again.said.error is None:
+            return less, again, f"{what} ({refusal.said.reason})"
+    return target, refusal, None
+
+
+def _refusal(heard: "_Heard") -> str:
     """Why a probe failed, and what might help."""
     hints = {
         401: "; give endpoint.api_key", 403: "; is endpoint.api_key right?", 404: "; is endpoint.path right, and the model there?",
-        400: "; dataset.output_tokens.exact=false asks for less" if target.exact else "",
     }  # fmt: skip
     where = f" to {heard.location}" if heard.location else ""
     return f"a probe got status {heard.status}{where} ({heard.said.error}): {heard.said.reason}{hints.get(heard.status, '')}"
@@ -138,25 +151,25 @@ def _only_model(url: str, fetch: Fetch) -> str:
     hint = "; name one with endpoint.model=…"
     if status in (401, 403):
         raise SettledError(f"GET {where}: status {status}; give endpoint.api_key")
+    if status == 503:
+        raise MeasureError(f"GET {where}: status 503, as of a server that is still loading; endpoint.wait_s waits for it")
     if status != 200:
         raise (MeasureError if status >= 500 else SettledError)(f"GET {where}: status {status}{hint}")
     try:
         names = [entry["id"] for entry in msgspec.json.decode(body)["data"] if isinstance(entry["id"], str)]
-    except (msgspec.DecodeError, KeyError, TypeError) as exc:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, KeyError, TypeError) as exc:
         raise MeasureError(f"GET {where}: the answer lists no models{hint}") from exc
     if len(names) != 1:
         raise (SettledError if names else MeasureError)(f"GET {where}: {', '.join(names) or 'no model'}{hint}")
     return names[0]
 
 
-def _prompt(source: Source, words: int) -> Turn:
-    """As many words as wanted, of the kind that the run will send."""
-    text: list[str] = []
-    for conversation in range(words):
-        text += source.turn(conversation, warmup=True).text.split()
-        if len(text) >= words:
-            break
-    return Turn(" ".join(text[:words]), words, _TOKENS)
+def _prompt(wording: Wording, key: int, words: int) -> Turn:
+    """As many words as wanted, of those that the run draws."""
+    bank = wording.bank
+    picks = bank.words(key, words)
+    ids = (bank.encoded(picks),) if bank.ids is not None else ()
+    return Turn((bank.text(picks),), words, _TOKENS, token_ids=ids)
 
 
 def _asked(target: Target, turn: Turn, fetch: HttpFetch) -> _Heard:
@@ -172,10 +185,10 @@ def _reasons(said: Said) -> bool:
     return any(CHANNELS[channel] == "reasoning" for channel in said.channels)
 
 
-def _found(target: Target, heard: tuple[_Heard, _Heard]) -> Found:
+def _found(target: Target, heard: tuple[_Heard, _Heard], *, wants_exact: bool) -> Found:
     said = tuple(one.said for one in heard)
     added = {s.input_tokens - n for s, n in zip(said, _LENGTHS) if s.input_tokens is not None}
-    counts = [s.output_tokens for s in said if s.output_tokens is not None]
+    counts = [s.output_tokens / s.choices for s in said if s.output_tokens is not None]
     return Found(
         streaming=target.options.streaming and len(said[1].channels) > 1,
         usage=all(s.input_tokens is not None for s in said),
@@ -183,5 +196,5 @@ def _found(target: Target, heard: tuple[_Heard, _Heard]) -> Found:
         closes=heard[1].closes,
         template_tokens=added.pop() if len(added) == 1 else None,
         finish_reason=said[1].finish_reason,
-        output_exact=all(count == _TOKENS for count in counts) if target.exact and counts else None,
+        output_exact=target.exact and all(count == _TOKENS for count in counts) if wants_exact and counts else None,
     )

@@ -1,25 +1,36 @@
 """The servers of a run: those that the experiment names, or a simulator that lives as long as the run."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from logging import getLogger
 from pathlib import Path
 
 from aiperf import clock
 from aiperf.app.host import Cores
 from aiperf.config.endpoint import Endpoint as Options
+from aiperf.config.simulator import Simulator
 from aiperf.errors import ConfigError, MeasureError
 from aiperf.plugin.plugins import get_class
 from aiperf.seams import Cluster, Fetch, Job
+from aiperf.simulator.draws import refused_places
 from aiperf.transports.origin import full
 
+_log = getLogger(__name__)
 _NAME = "simulator"
+_LOOPBACK = "127.0.0.1"
 _PATIENCE_S = 20.0
-_METRICS_S = 2.0
+METRICS_S = 2.0
+"""How long servers are asked for their metrics, all of them together."""
 
 
 @contextmanager
-def served(options: Options, cores: Cores) -> Iterator[tuple[str, ...]]:
-    """The addresses of the servers; a simulator is started on a free loopback port, and ended afterwards."""
+def served(options: Options, cores: Cores, say: Callable[[str], None] = _log.error) -> Iterator[tuple[str, ...]]:
+    """The addresses of the servers, taken in turn by request number; a simulator is started on a free loopback port, and ended afterwards.
+
+    One that has ended before is told of (`say`). Where it is to refuse connections, its address is there several times,
+    and between them such as nobody listens at.
+    """
     if options.simulator is None:
         yield options.url
         return
@@ -29,17 +40,38 @@ def served(options: Options, cores: Cores) -> Iterator[tuple[str, ...]]:
     cluster: Cluster = get_class("cluster", "local")()
     try:
         cluster.start(Job(_NAME, "aiperf.simulator.server:serve_job", options.simulator, cores=cores.others))
-        yield (f"http://127.0.0.1:{_port(cluster)}",)
+        with _addresses(_port(cluster), options.simulator) as urls:
+            yield urls
     finally:
+        for event in cluster.wait(0):
+            if event.ended:
+                say(f"the simulator {event.error or 'ended'} during the run")
         cluster.close()
 
 
-def metrics_texts(urls: tuple[str, ...], fetch: Fetch) -> dict[int, bytes]:
-    """The text at `/metrics` of each server that has one, by its place."""
+@contextmanager
+def _addresses(port: int, options: Simulator) -> Iterator[tuple[str, ...]]:
+    """The port is bound where connections are to be refused, so that nobody else can come to listen there."""
+    every, places = refused_places(options.faults, options.seed)
+    with ExitStack() as held:
+        ports = [port] * every
+        for place in places:
+            sock = held.enter_context(socket.socket())
+            sock.bind((_LOOPBACK, 0))
+            ports[place] = sock.getsockname()[1]
+        yield tuple(f"http://{_LOOPBACK}:{one}" for one in ports)
+
+
+def metrics_texts(urls: tuple[str, ...], fetch: Fetch, *, within_s: float = METRICS_S) -> dict[int, bytes]:
+    """The text at `/metrics` of each server that has one, by its first place; each is asked once, while there is time."""
     texts = {}
-    for place, url in enumerate(urls):
+    until = clock.monotonic_ns() + round(within_s * clock.SECOND)
+    for url in dict.fromkeys(urls):
+        place, left_ns = urls.index(url), until - clock.monotonic_ns()
+        if left_ns <= 0:
+            break
         try:
-            status, _, body = fetch(full(url.removesuffix("/v1"), "/metrics"), timeout_s=_METRICS_S)
+            status, _, body = fetch(full(url.removesuffix("/v1"), "/metrics"), timeout_s=left_ns / clock.SECOND)
         except MeasureError:
             continue
         if status == 200 and body:

@@ -17,8 +17,15 @@ _EXAMPLES = (
     ("aiperf experiment=quickstart", "10 s against the packaged simulator"),
     ("aiperf experiment=mooncake_replay endpoint=vllm", "a recorded trace against a vLLM server on this machine"),
     ("aiperf endpoint=vllm timing.concurrency=32", "no experiment, only choices and values"),
+    ("aiperf query", "what the results below outputs/ can be asked, in SQL"),
     ("aiperf validate experiment=poisson timing.rate=20", "check it, send nothing"),
 )
+
+
+_LOOK_UP = {
+    "query": f"aiperf query [SQL] [--in DIR] [--format table|csv|json|parquet] [--out FILE]\n{VERBS['query']}",
+    "report": f"aiperf report DIR …\n{VERBS['report']}",
+}
 
 
 def page(words: Sequence[str]) -> str:
@@ -34,7 +41,7 @@ def _overview() -> str:
             "aiperf [VERB] [group=choice] [path.to.key=value] … [flags]",
             *_section("verbs", VERBS.items()),
             *_section("groups", ((group, " ".join(_choices(group))) for group in roots.groups())),
-            *_section("flags", FLAGS.items()),
+            *_section("flags", ((name, text) for name, text in FLAGS.items() if not text.startswith("query: "))),
             *_section("examples", _EXAMPLES),
             "",
             "every key: aiperf --help GROUP, or docs/configuration.md",
@@ -57,8 +64,10 @@ def _topic(word: str) -> str:
     if word in ("run", "validate"):
         flags = "--cfg job|json, --config-dir DIR" + (", --dry-run" if word == "run" else "")
         return f"aiperf {word} [group=choice] [key=value] …\n{VERBS[word]}\n\nflags: {flags}\nkeys: aiperf --help GROUP"
+    if word in ("query", "report"):
+        return _LOOK_UP[word]
     from aiperf.config import describe  # noqa: PLC0415 - the models take longer to import than the overview to print
-    from aiperf.config.endpoint import Simulator  # noqa: PLC0415 - as above
+    from aiperf.config.simulator import Simulator  # noqa: PLC0415 - as above
 
     if word == "simulate":
         return "\n".join([f"aiperf simulate [key=value] …\n{VERBS[word]}\n", *_rows(describe.rows(Simulator))])

@@ -1,12 +1,12 @@
 """Reads the command line, calls a verb, and turns what comes back into an exit code. A verb is imported when it is called."""
 
 import gc
-import os
 import sys
 from collections.abc import Sequence
 
 import aiperf
 from aiperf.cli import options as command_line
+from aiperf.cli import output
 from aiperf.cli.options import Options
 from aiperf.errors import AiperfError, ConfigError
 
@@ -17,41 +17,55 @@ _PIPE_GONE = 1
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line and return the exit code. A bug passes through, with its traceback."""
+    output.open_closed()
     gc.disable()  # nothing that a start makes is garbage; looking for some would take a tenth of it
     try:
         code = _called(sys.argv[1:] if argv is None else argv)
-        sys.stdout.flush()
     except AiperfError as exc:
         _complain(exc)
         code = exc.exit_code
     except KeyboardInterrupt:
         code = STOPPED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains when it flushes at its end
+        output.silence()
         code = _PIPE_GONE
+    except Exception as exc:
+        if not is_of_interrupt(exc):
+            raise
+        code = STOPPED
     finally:
-        if argv is None:
+        if argv is None and "duckdb" not in sys.modules:
             gc.disable()
             gc.freeze()  # the process ends; a last look for garbage would take a tenth of a short command
         else:
-            gc.enable()
+            gc.unfreeze()
+            gc.enable()  # without that last look, DuckDB's binding tells of leaks
     return code
+
+
+def is_of_interrupt(exc: BaseException | None) -> bool:
+    """Whether it came about while Ctrl-C ended something, as where a library cannot clean up what it was in the midst of."""
+    while exc is not None and not isinstance(exc, KeyboardInterrupt):
+        exc = exc.__context__
+    return exc is not None
 
 
 def _called(argv: Sequence[str]) -> int:
     given = command_line.parse(argv)
     if given.wants_version:
-        print(f"aiperf {aiperf.__version__}")
+        output.say(f"aiperf {aiperf.__version__}")
         return 0
     if given.wants_help or not argv:
         from aiperf.cli import help as pages  # noqa: PLC0415 - only when it is asked for
 
-        print(pages.page(given.words))
+        output.say(pages.page(given.words))
         return 0
     return _verb(given)
 
 
 def _verb(given: Options) -> int:
+    if given.verb in ("query", "report"):
+        return _looked_up(given)
     # Hydra comes first, from a shallow stack: where its import crosses a chunk of the interpreter's, each call there maps memory anew.
     import aiperf.config.arguments  # noqa: F401, PLC0415 - every verb needs it, help and version do not
 
@@ -66,6 +80,17 @@ def _verb(given: Options) -> int:
     from aiperf.cli import run  # noqa: PLC0415 - a verb is imported when it is called
 
     return run.main(given)
+
+
+def _looked_up(given: Options) -> int:
+    """Verbs that only read results: they need no Hydra."""
+    if given.verb == "query":
+        from aiperf.cli import query  # noqa: PLC0415 - a verb is imported when it is called
+
+        return query.main(given.words, given.given)
+    from aiperf.cli import report  # noqa: PLC0415 - a verb is imported when it is called
+
+    return report.main(given.words, {})
 
 
 def _complain(exc: AiperfError) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from aiperf.config import roots
@@ -12,6 +13,8 @@ VERBS: Mapping[str, str] = {
     "run": "play an experiment at a server and judge what came back; the verb where none is given",
     "validate": "check an experiment and say what it would do; nothing is sent",
     "simulate": "serve the packaged simulator on this machine until Ctrl-C",
+    "query": "ask all results below outputs/ in SQL; without a statement, five examples and the tables",
+    "report": "print the tables of a result folder again",
 }
 
 FLAGS: Mapping[str, str] = {
@@ -20,15 +23,27 @@ FLAGS: Mapping[str, str] = {
     "--cfg": "job or json: print the composed experiment and stop",
     "--config-dir": "a folder with conf/ or experiments/ of your own; may be given again",
     "--dry-run": "write the plan and five requests, send nothing",
+    "--verbose": "-v: say on the terminal what goes on; -vv: in detail",
+    "--in": "query: a result folder, or a folder of them, in place of outputs/",
+    "--format": "query: table, csv, json or parquet",
+    "--out": "query: a file for the answer",
 }
 
-_TAKES_VALUE = ("--cfg", "--config-dir")
-_OF_VERB = {"run": ("--cfg", "--config-dir", "--dry-run"), "validate": ("--cfg", "--config-dir"), "simulate": ()}
-_FORMS = ("job", "json")
+_TAKES_VALUE = ("--cfg", "--config-dir", "--in", "--format", "--out")
+_OF_VERB = {
+    "run": ("--cfg", "--config-dir", "--dry-run", "--verbose"),
+    "validate": ("--cfg", "--config-dir"),
+    "simulate": (),
+    "query": ("--in", "--format", "--out"),
+    "report": (),
+}
+_SHORT = {"-h": ("--help",), "-v": ("--verbose",), "-vv": ("--verbose", "--verbose")}
+_FORMS = {"--cfg": ("job", "json"), "--format": ("table", "csv", "json", "parquet")}
+_EXAMPLES = {"--cfg": "job", "--format": "csv", "--out": "FILE"}
 
 
 class Options(NamedTuple):
-    """A command line: `words` are what the verb gets."""
+    """A command line: `words` are what the verb gets, `given` the values of flags that only it knows."""
 
     verb: str | None
     words: tuple[str, ...]
@@ -37,6 +52,8 @@ class Options(NamedTuple):
     cfg: str | None = None
     config_dirs: tuple[Path, ...] = ()
     dry_run: bool = False
+    verbose: int = 0
+    given: Mapping[str, str] = MappingProxyType({})
 
 
 def parse(argv: Sequence[str]) -> Options:
@@ -51,7 +68,11 @@ def parse(argv: Sequence[str]) -> Options:
     _check_fit(verb or "run", flags)
     cfg = flags.get("--cfg", [None])[-1]
     folders = tuple(Path(folder) for folder in flags.get("--config-dir", []) if folder is not None)
-    return Options(verb, tuple(words[1:] if verb else words), cfg=cfg, config_dirs=folders, dry_run="--dry-run" in flags)
+    own = {name: values[-1] for name, values in flags.items() if name in _OF_VERB["query"]}
+    return Options(
+        verb, tuple(words[1:] if verb else words), cfg=cfg, config_dirs=folders, dry_run="--dry-run" in flags,
+        verbose=len(flags.get("--verbose", ())), given={name: value for name, value in own.items() if value is not None},
+    )  # fmt: skip
 
 
 def _meant(verb: str) -> str:
@@ -71,11 +92,11 @@ def _split(argv: Sequence[str]) -> tuple[list[str], dict[str, list[str | None]]]
         if not text.startswith("-") or text == "-":
             words.append(text)
             continue
-        name, sign, value = text.partition("=")
-        name = "--help" if name == "-h" else name
-        if name not in FLAGS:
-            raise ConfigError(f"there is no flag {name}{hint(name, FLAGS) or '.'} Flags: {', '.join(FLAGS)}")
-        flags.setdefault(name, []).append(_value(name, value if sign else None, rest))
+        typed, sign, value = text.partition("=")
+        for name in _SHORT.get(typed, (typed,)):
+            if name not in FLAGS:
+                raise ConfigError(f"there is no flag {name}{hint(name, FLAGS) or '.'} Flags: {', '.join(FLAGS)}")
+            flags.setdefault(name, []).append(_value(name, value if sign else None, rest))
     return words, flags
 
 
@@ -86,9 +107,9 @@ def _value(name: str, given: str | None, rest: Iterator[str]) -> str | None:
         return None
     value = given if given is not None else next(rest, None)
     if not value:
-        raise ConfigError(f"{name} needs a value, as in {name} {'job' if name == '--cfg' else 'DIR'}")
-    if name == "--cfg" and value not in _FORMS:
-        raise ConfigError(f"--cfg {value}: expected {' or '.join(_FORMS)}")
+        raise ConfigError(f"{name} needs a value, as in {name} {_EXAMPLES.get(name, 'DIR')}")
+    if value not in _FORMS.get(name, (value,)):
+        raise ConfigError(f"{name} {value}: expected {' or '.join(_FORMS[name])}")
     return value
 
 

@@ -4,6 +4,7 @@ import gc
 import sys
 
 from aiperf.app import GENERATE, GENERATOR
+from aiperf.cli import output
 from aiperf.cli.options import Options
 from aiperf.cluster.local import hatch
 from aiperf.errors import ConfigError
@@ -18,17 +19,28 @@ def main(given: Options) -> int:
         raise ConfigError("a run needs Linux (epoll, timerfd and the kernel's stamps); on Windows use WSL")
     hatched = () if given.dry_run else (hatch(GENERATOR, GENERATE),)
     try:
-        from aiperf.app.run import run  # noqa: PLC0415 - while the generator starts
-        from aiperf.config.compose import load  # noqa: PLC0415 - as above
+        from aiperf.config.compose import load  # noqa: PLC0415 - while the generator starts
 
         composed = load(given.words, config_dirs=given.config_dirs)
+        from aiperf.app.data import gathered  # noqa: PLC0415 - as above, and a mistake need not wait for the rest
+
+        found = gathered(composed, _say)
+        from aiperf.app.run import run  # noqa: PLC0415 - as above
+
         gc.freeze()  # what a start has made stays
         gc.enable()
-        return run(composed, arguments=given.words, dry_run=given.dry_run, say=_say, hatched=hatched)
+        return run(found, arguments=given.words, dry_run=given.dry_run, say=_say, hatched=hatched, verbose=given.verbose)
     finally:
         for worker in hatched:
             worker.drop()
 
 
 def _say(text: str) -> None:
-    print(text, flush=True)
+    """Print; where a disk refuses it (a pipe that is gone ends the run), the run goes on without."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as exc:
+        output.silence()
+        print(f"aiperf: standard output: cannot be written ({exc.strerror or exc}); the run goes on without it", file=sys.stderr)

@@ -3,8 +3,9 @@
 import gc
 from collections.abc import Sequence
 
-from aiperf.config.endpoint import Simulator
+from aiperf.cli import output
 from aiperf.config.settings import load_part
+from aiperf.config.simulator import Simulator
 from aiperf.simulator.server import serve
 
 
@@ -18,5 +19,7 @@ def main(words: Sequence[str]) -> int:
 
 def _announce(options: Simulator, port: int) -> None:
     url = f"http://127.0.0.1:{port}"
-    print(f"simulator at {url}: model {options.model}, first token after {options.ttft_ms:g} ms, then one each {options.itl_ms:g} ms")
-    print(f"measure it with: aiperf experiment=concurrency endpoint=vllm endpoint.url={url}", flush=True)
+    output.say(
+        f"simulator at {url}: model {options.model}, first token after {options.ttft_ms:g} ms, then one each {options.itl_ms:g} ms\n"
+        f"measure it with: aiperf experiment=concurrency endpoint=vllm endpoint.url={url}"
+    )

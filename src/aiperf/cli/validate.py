@@ -5,6 +5,7 @@ import sys
 
 import yaml
 
+from aiperf.cli import output
 from aiperf.cli.options import Options
 from aiperf.config.compose import load
 from aiperf.finite import scrub_non_finite
@@ -15,10 +16,10 @@ def main(given: Options) -> int:
     composed = load(given.words, config_dirs=given.config_dirs)
     if given.cfg is None:
         choices = ", ".join(f"{group}={name}" for group, name in composed.choices.items())
-        print(f"valid: {composed.experiment.name} ({choices})")
-    else:
-        text = composed.text if given.cfg == "job" else json.dumps(scrub_non_finite(yaml.safe_load(composed.text)), indent=2)
-        print(text.rstrip("\n"))
+        output.say("\n".join([f"valid: {composed.experiment.name} ({choices})", *(f"  {note}" for note in composed.notes)]))
+        return 0
+    text = composed.text if given.cfg == "job" else json.dumps(scrub_non_finite(yaml.safe_load(composed.text)), indent=2)
+    output.say(text.rstrip("\n"))
     for note in composed.notes:
-        print(f"  {note}", file=sys.stdout if given.cfg is None else sys.stderr)
+        print(f"  {note}", file=sys.stderr)
     return 0

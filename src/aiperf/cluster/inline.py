@@ -60,6 +60,9 @@ class InlineCluster:
         del self._channels[job.name]
         return [*(Event(job.name, message) for message in channel.up), Event(job.name, ended=True)]
 
+    def end(self, worker: str) -> None:
+        """Nothing: a worker that is not waited for does not run."""
+
     def close(self) -> None:
         """Forget what was not run."""
         self._jobs.clear()

@@ -18,7 +18,8 @@ from aiperf.seams import Event, Job
 
 _LAST_WORDS = 2000
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # numpy's idle helpers spin on the cores that are measured
-_PATIENCE_S = 2.0
+_PATIENCE_S, _CLOSING_S = 2.0, 1.0
+"""How long a worker may take to end, and before it is killed: one that has closed its line, and one whose line we close."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,20 +121,25 @@ class LocalCluster:
                 events.append(Event(worker.name, ended=True, error=self._ended(worker)))
         return events
 
+    def end(self, worker: str) -> None:
+        """Kill one worker, whatever it does; `wait` tells of it."""
+        if worker in self._workers:
+            self._workers[worker].process.kill()
+
     def close(self) -> None:
         """End what still runs: their lines close, then SIGTERM, then SIGKILL."""
         for worker in list(self._workers.values()):
-            self._ended(worker)
+            self._ended(worker, _CLOSING_S)
         for worker in self._hatched:
             worker.drop()
         self._selector.close()
 
-    def _ended(self, worker: Worker) -> str | None:
+    def _ended(self, worker: Worker, patience_s: float = _PATIENCE_S) -> str | None:
         """Take the worker off the books; why it ended, None if as it should."""
         del self._workers[worker.name]
         self._selector.unregister(worker.channel)
         worker.channel.close(0)
-        code = _code(worker.process)
+        code = _code(worker.process, patience_s)
         worker.errors.seek(max(0, worker.errors.tell() - _LAST_WORDS))
         words = worker.errors.read().decode(errors="replace").strip()
         worker.errors.close()
@@ -143,9 +149,9 @@ class LocalCluster:
         return f"{how}: {words}" if words else how
 
 
-def _code(process: subprocess.Popen[bytes]) -> int:
+def _code(process: subprocess.Popen[bytes], patience_s: float) -> int:
     for harder in (process.terminate, process.kill):
         with contextlib.suppress(subprocess.TimeoutExpired):
-            return process.wait(_PATIENCE_S)
+            return process.wait(patience_s)
         harder()
     return process.wait()

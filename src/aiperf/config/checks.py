@@ -4,11 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from aiperf.config import slos
+from aiperf.config.endpoint import Endpoint
 from aiperf.config.experiment import Experiment
 from aiperf.config.keys import Path, fields, lookup
 from aiperf.config.mistakes import Check, at
 from aiperf.config.nearest import unknown
 from aiperf.config.timing import Timing
+from aiperf.config.tokenizer import Tokenizer
 from aiperf.plugin import plugins
 from aiperf.plugin.types import TypeNotFoundError
 
@@ -17,6 +19,7 @@ NAMES: Mapping[Path, str] = {
     ("endpoint", "transport"): "transport",
     ("dataset", "type"): "dataset_composer",
     ("dataset", "format"): "custom_dataset_loader",
+    ("dataset", "sampling"): "dataset_sampler",
     ("timing", "type"): "timing_strategy",
     ("timing", "arrival"): "arrival_pattern",
     ("cluster", "type"): "cluster",
@@ -24,16 +27,19 @@ NAMES: Mapping[Path, str] = {
 }
 """Keys whose value is a plugin's name, and the category that it must be in."""
 
-_USED = ("concurrency", "rate", "arrival", "speedup", "start_s", "end_s")
+_USED = ("concurrency", "rate", "arrival", "speedup", "start_s", "end_s", "offset")
+_OF_A_TOKENIZER = {"apply_chat_template": "template", "revision": "revision", "trust_remote_code": "code"}
 _SLOS = ("goodput", "slos")
 _IGNORE = ("verdict", "ignore")
 
 
 def names(check: Check[Experiment]) -> None:
-    """Find names that are not in the registry, keys that the strategy does not use, and reasons that do not exist."""
+    """Find names that are not in the registry, keys that nobody would use, and reasons that do not exist."""
     for path, category in NAMES.items():
         _name(check, path, category)
     _unused(check)
+    _untaken(check)
+    _unsampled(check)
     if ignored := at(check.values, _IGNORE):
         _reasons(check, [ignored] if isinstance(ignored, str) else ignored)
 
@@ -66,6 +72,35 @@ def _unused(check: Check[Experiment]) -> None:
         key, value = lookup(Experiment, path), at(check.values, path)
         if name not in used and value is not None and key is not None and value != key.default:
             check.add(path, f"timing.{name} is not used by timing.type={strategy}; it uses {', '.join(used)}")
+
+
+def _untaken(check: Check[Experiment]) -> None:
+    """Forms of a prompt that the endpoint does not take, and what needs a tokenizer without one."""
+    endpoint = at(check.values, ("endpoint", "type")) or fields(Endpoint)["type"].default
+    if any(mistake.path == ("endpoint", "type") for mistake in check.mistakes) or not isinstance(endpoint, str):
+        return
+    takes = plugins.get_metadata("endpoint", endpoint).get("takes", ())
+    form, batch = at(check.values, ("endpoint", "prompt")), at(check.values, ("dataset", "batch_size"))
+    named = at(check.values, ("tokenizer", "name")) is not None
+    if form in ("list", "token_ids") and "token_ids" not in takes:
+        check.add(
+            ("endpoint", "prompt"),
+            f"{form} is for endpoints whose prompt has several forms (completions), not for endpoint.type={endpoint}",
+        )
+    elif form == "token_ids" and not named:
+        check.add(("endpoint", "prompt"), "token_ids needs tokenizer.name: ids are those of a vocabulary")
+    if isinstance(batch, int) and batch > 1 and "batches" not in takes:
+        check.add(("dataset", "batch_size"), f"endpoint.type={endpoint} takes one text a request")
+    for name, why in _OF_A_TOKENIZER.items() if not named else ():
+        if at(check.values, ("tokenizer", name)) not in (None, fields(Tokenizer)[name].default):
+            check.add(("tokenizer", name), f"needs tokenizer.name, whose {why} it is")
+
+
+def _unsampled(check: Check[Experiment]) -> None:
+    """Rows at their recorded times are played in their order."""
+    sampling = at(check.values, ("dataset", "sampling"))
+    if at(check.values, ("timing", "type")) == "fixed_schedule" and sampling not in (None, "sequential"):
+        check.add(("dataset", "sampling"), f"timing.type=fixed_schedule plays every row at its own time; {sampling} has no meaning there")
 
 
 def promises(check: Check[Experiment]) -> None:

@@ -5,15 +5,16 @@ what the command line sets is set on the result, so that each argument can be re
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from aiperf.config import arguments as grammar
-from aiperf.config import checks, engine, files, notes, references, roots
+from aiperf.config import checks, engine, files, notes, references, roots, untimed
 from aiperf.config import settings as setting
 from aiperf.config.arguments import Argument
 from aiperf.config.experiment import Experiment
@@ -30,19 +31,26 @@ _NAME = "name"
 
 @dataclass(frozen=True, slots=True)
 class Composed:
-    """A checked experiment; `text` is its experiment.yaml, `choices` the file of each group, `notes` are lines for a person."""
+    """A checked experiment; `text` is its experiment.yaml, `choices` the file of each group, `notes` are lines for a person.
+
+    `if_timed` composes the same with the data's own times; None where a timing was chosen, or the data cannot have any.
+    """
 
     experiment: Experiment
     text: str
     choices: Mapping[str, str]
     notes: tuple[str, ...]
+    if_timed: "Callable[[], Composed] | None" = None
 
 
-def load(arguments: Sequence[str], *, config_dirs: Sequence[Path] = ()) -> Composed:
-    """Compose and check an experiment from `group=choice` and `key=value`. Raises ConfigError with every mistake."""
+def load(arguments: Sequence[str], *, config_dirs: Sequence[Path] = (), instead: Mapping[str, str] = MappingProxyType({})) -> Composed:
+    """Compose and check an experiment from `group=choice` and `key=value`; `instead` are defaults in place of base.yaml's.
+
+    Raises ConfigError with every mistake.
+    """
     given, unread = grammar.read(arguments, Experiment, groups=roots.groups())
     chosen = [argument for argument in given if argument.is_choice]
-    current = Reading(roots.roots(config_dirs), {argument.group: argument.value for argument in chosen})
+    current = Reading(roots.roots(config_dirs), {argument.group: argument.value for argument in chosen}, instead)
     if (problems := _choice_problems(chosen, current)) or any(len(path) == 1 and path[0] in roots.groups() for path in unread):
         raise ConfigError([*unread.values(), *problems])
     composed, choices = engine.composed(current)
@@ -51,13 +59,17 @@ def load(arguments: Sequence[str], *, config_dirs: Sequence[Path] = ()) -> Compo
     before = copy.deepcopy(composed)
     problems = [*unread.values(), *setting.apply(settings, composed, Experiment)]
     composed.setdefault(_NAME, _name(choices.get("experiment")))
+    open_to_times = not instead and untimed.is_open(composed, current, settings)
+    if open_to_times and untimed.names_times(composed):
+        return load(arguments, config_dirs=config_dirs, instead=untimed.INSTEAD)
     check = _check(composed, tuple(unread))
     experiment = check.validated()
     problems += [line(mistake, origins.of) for mistake in check.mistakes]
     if problems or experiment is None:
         raise ConfigError(problems)
     said = notes.lines(current, settings, before, origins)
-    return Composed(experiment, as_text(experiment, composed, choices), MappingProxyType(choices), said)
+    timed = partial(load, arguments, config_dirs=config_dirs, instead=untimed.INSTEAD) if open_to_times else None
+    return Composed(experiment, as_text(experiment, composed, choices), MappingProxyType(choices), said, timed)
 
 
 def _choice_problems(chosen: Sequence[Argument], current: Reading) -> list[str]:

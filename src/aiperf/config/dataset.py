@@ -1,6 +1,6 @@
 """What is said to the server."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -37,7 +37,7 @@ class Dataset(Model):
     type: str = "synthetic"
     """A name of the category `dataset_composer`: `synthetic`, or `custom` for a file."""
     format: str | None = Field(None, min_length=1)
-    """How the file is read: a name of the category `custom_dataset_loader`, for example `mooncake_trace`."""
+    """How the file is read: a name of the category `custom_dataset_loader`; unset: recognised by its first row."""
     path: str | None = Field(None, min_length=1)
     """The file; `pkg://…` is one that comes with aiperf."""
     input_tokens: Annotated[InputTokens, BeforeValidator(_mean)] = Field(default_factory=InputTokens)
@@ -45,19 +45,31 @@ class Dataset(Model):
     output_tokens: Annotated[OutputTokens, BeforeValidator(_mean)] = Field(default_factory=OutputTokens)
     """Answer lengths."""
     entries: int | None = Field(None, ge=1, le=100_000_000)
-    """Distinct conversations; after the last comes the first again. Unset: no two are alike."""
+    """Distinct conversations; after the last comes the first again. Unset: no two are alike, or all rows of the file."""
+    sampling: str = "sequential"
+    """Which conversation is next: a name of the category `dataset_sampler`: `sequential`, `random` or `shuffle`."""
+    batch_size: int = Field(1, ge=1, le=4096)
+    """Texts in a request, for endpoints that take several at once."""
+    on_bad_row: Literal["stop", "skip"] = "stop"
+    """What a row that cannot be used means: `stop` refuses the file with the reason, `skip` leaves it out, counts it and says so."""
     salt: str = Field("run", min_length=1)
     """`run` makes every text unique to the run, so that a cache of yesterday does not answer; `none`, or a word of your own."""
 
     @model_validator(mode="after")
     def _file_or_none(self) -> "Dataset":
         problems = []
-        if self.type == "custom" and not (self.path and self.format):
-            problems.append("a custom dataset needs path and format, as in dataset=mooncake_trace dataset.path=FILE")
+        if self.type == "custom" and not self.path:
+            problems.append("a custom dataset needs path, as in dataset=mooncake_trace dataset.path=FILE")
+        if self.type == "synthetic" and self.sampling != "sequential" and self.entries is None:
+            problems.append(f"sampling={self.sampling} needs entries, since no two synthetic conversations are alike without")
+        if self.type == "synthetic" and self.on_bad_row != "stop":
+            problems.append("on_bad_row is for files; synthetic conversations have no rows")
         if self.type == "synthetic" and (self.path or self.format):
             problems.append("path and format are for custom datasets; did you mean dataset=mooncake_trace?")
         if self.output_tokens.exact and self.output_tokens.mean is None and self.type == "synthetic":
             problems.append("output_tokens.exact needs output_tokens.mean")
+        if self.output_tokens.stddev and self.output_tokens.mean is None:
+            problems.append("output_tokens.stddev needs output_tokens.mean")
         if problems:
             raise ValueError("\n".join(problems))
         return self

@@ -8,16 +8,16 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from aiperf.config.base import Model
-from aiperf.config.units import Milliseconds, Seconds
+from aiperf.config.simulator import Simulator
+from aiperf.config.units import Seconds
 
 _HEADER = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII)
 _UNSENDABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]|[^\x00-\xff]")
 _PATH = re.compile(r'/[!"$-~]*')
 _OF_AN_API = re.compile(r"/(?:(?:chat/)?completions|embeddings|responses|v1/(?:messages|models))$")
+_FRAMES = ("content-length", "transfer-encoding", "x-request-id")
 _STARS = "***"
 """What stands in place of a secret where an experiment was written."""
-
-Rate = Annotated[float, Field(ge=0, le=1)]
 
 
 class Timeouts(Model):
@@ -31,56 +31,6 @@ class Timeouts(Model):
     """Longest silence within an answer."""
     total: Seconds = Field(900, gt=0)
     """From the start of the request until its end."""
-
-
-class Faults(Model):
-    """Shares of the simulator's answers that go wrong, drawn by seed and request number."""
-
-    error_event: Rate = 0
-    """Streams that end in an error event after some tokens."""
-    truncated: Rate = 0
-    """Streams whose connection closes after some tokens without an end."""
-    http_500: Rate = 0
-    """Answers with status 500."""
-    reset: Rate = 0
-    """Connections reset before the first byte."""
-
-    @model_validator(mode="after")
-    def _no_more_than_all(self) -> "Faults":
-        if self.error_event + self.truncated + self.http_500 + self.reset > 1:
-            raise ValueError("the shares add up to more than 1")
-        return self
-
-
-class Simulator(Model):
-    """The packaged server: its times are a model, so that what it should be measured at is known."""
-
-    ttft_ms: Milliseconds = Field(20, ge=0, le=3_600_000)
-    """Time from a request's last byte to its first token."""
-    itl_ms: Milliseconds = Field(5, ge=0, le=3_600_000)
-    """Time from one token to the next."""
-    noise: float = Field(0, ge=0, le=1)
-    """Seeded noise on both times: the coefficient of variation of a lognormal factor of mean 1; 0 is none."""
-    tokens: int = Field(32, ge=1, le=1_000_000)
-    """Length of an answer where the request does not limit it."""
-    reasoning: Rate = 0
-    """Share of an answer's tokens that are sent as reasoning, before the content."""
-    usage: bool = True
-    """Whether usage is sent when it is asked for."""
-    template_tokens: int = Field(0, ge=0, le=10_000)
-    """Tokens that the simulated chat template adds to every prompt."""
-    load_s: Seconds = Field(0, ge=0, le=3600)
-    """How long it answers 503 after its start, as a server that is still loading."""
-    model: str = Field("simulator", min_length=1)
-    """Its model's name."""
-    seed: int = Field(0, ge=0)
-    """Seed of noise and faults."""
-    port: int = Field(0, ge=0, le=65535)
-    """Loopback port; 0 takes a free one."""
-    log: str | None = Field(None, min_length=1)
-    """File for a JSON line per request with the simulator's own stamps (CLOCK_REALTIME, by request number)."""
-    faults: Faults = Field(default_factory=Faults)
-    """What goes wrong, and how often."""
 
 
 def _timeouts(value: Any) -> Any:
@@ -133,6 +83,8 @@ class Endpoint(Model):
     """Headers for every request."""
     extra: dict[str, Any] = Field(default_factory=dict)
     """Merged into every body, for example `{temperature: 0}`; no sampling parameter is sent unless it stands here."""
+    prompt: Literal["string", "list", "token_ids"] = "string"
+    """How a prompt is written, for endpoints that take several forms (completions): a text, a list of texts, or token ids."""
     path: str | None = Field(None, min_length=1)
     """Path of the API; unset is the endpoint type's own."""
     timeout_s: Annotated[Timeouts, BeforeValidator(_timeouts)] = Field(default_factory=Timeouts)
@@ -164,6 +116,8 @@ class Endpoint(Model):
         for name, value in headers.items():
             if not _HEADER.fullmatch(name):
                 raise ValueError(f"{name!r} is no header: a name of ASCII without space or colon, a value on one line")
+            if name.lower() in _FRAMES:
+                raise ValueError(f"{name!r} cannot be set here; every request has its own")
             if problem := _value_problem(value):
                 raise ValueError(f"the value of {name!r} {problem}")
         return headers
@@ -202,4 +156,6 @@ class Endpoint(Model):
             raise ValueError("url is missing; give endpoint.url=http://host:port, or endpoint=simulator")
         if self.simulator is not None and self.url:
             raise ValueError("url and simulator exclude each other; endpoint=simulator starts its own server")
+        if self.ca_path is not None and not any(url.startswith("https:") for url in self.url):
+            raise ValueError("ca_path is for https, which no server here speaks; give a url that begins with https:// or leave ca_path out")
         return self

@@ -129,6 +129,7 @@ class Root(ConfigSource):
         elif group == "experiment":
             content = _as_experiment(file, content, current)
         else:
+            content = files.opened({group: content})[group]
             current.layers.append(Layer(file, group, {group: {name: value for name, value in content.items() if name != "defaults"}}))
         header = {"package": "_global_" if group in (_BASE, "experiment") else None}
         return ConfigResult(config=OmegaConf.create(content), path=str(file), provider=self.provider, header=header)
@@ -140,8 +141,10 @@ def _file(config_path: str) -> Path | None:
 
 
 def _chosen(entry: Any, current: Reading) -> Any:
-    """An entry of base.yaml with what the command line chose in its place."""
-    return {group: current.taken.get(group, name) for group, name in entry.items()} if isinstance(entry, dict) else entry
+    """An entry of base.yaml with what the command line chose in its place, or is the default in its place."""
+    if not isinstance(entry, dict):
+        return entry
+    return {group: current.taken.get(group, current.instead.get(group, name)) for group, name in entry.items()}
 
 
 def _as_experiment(file: Path, values: dict[str, Any], current: Reading) -> dict[str, Any]:
@@ -157,7 +160,10 @@ def _as_experiment(file: Path, values: dict[str, Any], current: Reading) -> dict
         raise ConfigLoadError(f"{roots.shown(file)}: defaults: expected Hydra's list; `choose: {{group: file}}` is the short way")
     itself = [] if "_self_" in said else ["_self_"]
     overrides = ({f"override /{group}": name} for group, name in choices.items())
-    return {**files.replacing(kept), "defaults": [*(entry for entry in said if not _is_taken(entry, current)), *overrides, *itself]}
+    return {
+        **files.opened(files.replacing(kept)),
+        "defaults": [*(entry for entry in said if not _is_taken(entry, current)), *overrides, *itself],
+    }
 
 
 def _is_taken(entry: Any, current: Reading) -> bool:

@@ -8,6 +8,7 @@ from aiperf.config.base import Model
 from aiperf.config.dataset import Dataset
 from aiperf.config.endpoint import Endpoint
 from aiperf.config.timing import Timing
+from aiperf.config.tokenizer import Tokenizer
 from aiperf.config.units import Milliseconds
 from aiperf.finite import FiniteFloat
 
@@ -46,13 +47,15 @@ class Output(Model):
     """Folder that holds a folder a campaign."""
     level: Literal["raw", "records", "summary"] = "records"
     """`raw` keeps the bytes and stamps as they came, `records` a row a request, `summary` the numbers alone."""
+    formats: Annotated[tuple[Literal["csv", "jsonl"], ...], BeforeValidator(lambda v: (v,) if isinstance(v, str) else v)] = ("csv",)
+    """What is written beside summary.json and the records: `csv` the summary as summary.csv, `jsonl` the records as records.jsonl."""
 
 
 class Ui(Model):
     """What is seen while it runs."""
 
-    type: str = "none"
-    """A name of the category `ui`; `none` prints a line every 5 s."""
+    type: str = "simple"
+    """A name of the category `ui`: `simple` shows progress in place, in a pipe a line every 5 s, as `none` does everywhere."""
 
 
 class Cluster(Model):
@@ -79,6 +82,8 @@ class Experiment(Model):
     """What is said to it."""
     timing: Timing
     """When it is said."""
+    tokenizer: Tokenizer = Field(default_factory=Tokenizer)
+    """How tokens are counted on our side."""
     goodput: Goodput = Field(default_factory=Goodput)
     """What it has promised."""
     verdict: VerdictLimits = Field(default_factory=VerdictLimits)
@@ -89,6 +94,8 @@ class Experiment(Model):
     """Where results go."""
     ui: Ui = Field(default_factory=Ui)
     """What is seen while it runs."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """What the trial's log file holds: this and what is more serious."""
 
 
 Loaded = dict[str, Any]

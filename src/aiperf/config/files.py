@@ -14,6 +14,9 @@ STOP_RULES = (("timing", "stop"), ("timing", "warmup"))
 """Where two rules stand of which a layer's replaces the other of the layers below."""
 RULES = ("requests", "duration_s")
 
+STANDS_FOR = {("dataset", "input_tokens"): "mean", ("dataset", "output_tokens"): "mean", ("endpoint", "timeout_s"): "total"}
+"""Groups in whose place one value may stand, and the key that it is then."""
+
 
 class Layer(NamedTuple):
     """One file's values, unresolved, at their place in an experiment; `at` is the group whose file it is, empty for an experiment."""
@@ -24,11 +27,15 @@ class Layer(NamedTuple):
 
 
 class Reading:
-    """What one composition reads: `taken` are the choices of the command line, None for a group that it wants empty."""
+    """What one composition reads: `taken` are the choices of the command line, None for a group that it wants empty.
 
-    def __init__(self, folders: tuple[Path, ...], taken: Mapping[str, str | None]) -> None:
+    `instead` are defaults in place of those of base.yaml.
+    """
+
+    def __init__(self, folders: tuple[Path, ...], taken: Mapping[str, str | None], instead: Mapping[str, str]) -> None:
         self.folders = folders
         self.taken = taken
+        self.instead = instead
         self.layers: list[Layer] = []
         self.dropped: list[Layer] = []
         self.chosen: list[Layer] = []
@@ -125,4 +132,15 @@ def replacing(values: Mapping[str, Any]) -> dict[str, Any]:
         rules = inner.get(name) if isinstance(inner, Mapping) else None
         if isinstance(inner, Mapping) and isinstance(rules, Mapping) and any(rules.get(rule) is not None for rule in RULES):
             found[group] = {**inner, name: {**dict.fromkeys(RULES), **rules}}
+    return found
+
+
+def opened(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The same, where a value in place of a group is the key that it stands for, so that other layers' keys beside it hold."""
+    found = dict(values)
+    for (group, name), key in STANDS_FOR.items():
+        inner = found.get(group)
+        value = inner.get(name) if isinstance(inner, Mapping) else None
+        if isinstance(inner, Mapping) and isinstance(value, (int, float, str)) and not isinstance(value, bool):
+            found[group] = {**inner, name: {key: value}}
     return found

@@ -8,7 +8,7 @@ from aiperf.config import arguments as grammar
 from aiperf.config import references
 from aiperf.config.arguments import Argument
 from aiperf.config.base import Model
-from aiperf.config.files import replacing
+from aiperf.config.files import opened, replacing
 from aiperf.config.keys import Path
 from aiperf.config.mistakes import Check, M, at, line, without
 from aiperf.errors import ConfigError
@@ -22,7 +22,7 @@ def apply(settings: Sequence[Argument], values: dict[str, Any], model: type[Mode
         if argument.kind == "delete":
             problems += [f"{grammar.shown(argument.text, model)}: {problem}" for problem in _delete(argument, values)]
         else:
-            merge(given, _nested(argument))
+            merge(given, opened(_nested(argument)))
     merge(values, replacing(given))
     return problems
 

@@ -55,6 +55,8 @@ class Timing(Model):
     """Rows of the trace before this time are left out (`fixed_schedule`, in the trace's own time)."""
     end_s: Seconds | None = Field(None, gt=0)
     """Rows of the trace from this time on are left out (`fixed_schedule`, in the trace's own time)."""
+    offset: Literal["zero", "kept"] = "zero"
+    """When the first row is due (`fixed_schedule`): `zero` at once, `kept` as long after `start_s` as in the trace."""
     spin_us: Microseconds = Field(200, ge=0, le=10_000)
     """The last stretch before a due time is polled without sleeping."""
     warmup: Warmup = Field(default_factory=Warmup)

@@ -1,35 +1,61 @@
-"""Conversations from a file, by the loader that its format names."""
+"""Conversations from a file, by the loader that its format names or that knows its first row, in the order that is asked for."""
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aiperf.config.dataset import Dataset
+from aiperf.config.dataset import Dataset, InputTokens
+from aiperf.dataset.bank import Wording
+from aiperf.dataset.recognise import format_of
+from aiperf.dataset.samplers import OneByOne
 from aiperf.errors import ConfigError
 from aiperf.paths import data_file
 from aiperf.plugin import plugins
-from aiperf.seams import Source
+from aiperf.seams import Loader, Sampler
 from aiperf.workload import Lengths, Turn
+
+_SEQUENTIAL = "sequential"
 
 
 class CustomDatasetComposer:
-    """A Source that hands on what its loader reads; raises ConfigError for the file, DataError for a row of it."""
+    """A Source of a file's rows, of the first `options.entries` if that is set; without end, as the sampler has it.
 
-    def __init__(self, options: Dataset, *, seed: int, salt: str) -> None:
-        if not (options.path and options.format):
-            raise ConfigError("dataset.type=custom needs dataset.path and dataset.format")
-        loader = plugins.get_class("custom_dataset_loader", options.format)
-        self._rows: Source = loader(data_file(options.path, "dataset.path"), options, seed=seed, salt=salt)
-        self.notes: tuple[str, ...] = tuple(getattr(self._rows, "notes", ()))
-        """What a person should know about the file, a sentence each."""
+    Times belong to rows in the file's order: there are none with another sampling. Raises ConfigError for the file and for
+    options that would be ignored, DataError for a row that cannot be used.
+    """
+
+    def __init__(self, options: Dataset, *, seed: int, wording: Wording) -> None:
+        _check(options)
+        path = data_file(options.path or "", "dataset.path")
+        loader = plugins.get_class("custom_dataset_loader", options.format or format_of(path))
+        self._loader: Loader = loader(path, options, seed=seed, wording=wording)
+        self._count = min(len(self._loader), options.entries or len(self._loader))
+        self._sampler: Sampler = plugins.get_class("dataset_sampler", options.sampling)(self._count, seed=seed)
+        self._one = OneByOne(self._sampler)
+        self._timed = options.sampling == _SEQUENTIAL
+        unused = not self._timed and self._loader.due_ns() is not None
+        note = f"{path}: its times are not used, since dataset.sampling={options.sampling} takes rows out of their order"
+        self.notes: tuple[str, ...] = (*self._loader.notes, note) if unused else tuple(self._loader.notes)
+        self.says = self._loader.says
 
     def turn(self, conversation: int, *, warmup: bool) -> Turn:
-        """The conversation of a row."""
-        return self._rows.turn(conversation, warmup=warmup)
+        """The row that this conversation is, rendered now."""
+        return self._loader.turn(self._one.row(conversation), warmup=warmup)
 
     def lengths(self, conversations: NDArray[np.int64]) -> Lengths:
-        """What the rows ask for."""
-        return self._rows.lengths(conversations)
+        """What their rows ask for."""
+        return self._loader.lengths(self._sampler.rows(conversations))
 
     def due_ns(self) -> NDArray[np.int64] | None:
         """The file's times."""
-        return self._rows.due_ns()
+        due_ns = self._loader.due_ns() if self._timed else None
+        return None if due_ns is None else due_ns[: self._count]
+
+
+def _check(options: Dataset) -> None:
+    problems = []
+    if options.input_tokens != InputTokens():
+        problems.append(f"dataset.input_tokens is for synthetic conversations; the rows of {options.path} have lengths of their own")
+    if options.batch_size > 1:
+        problems.append(f"dataset.batch_size is for synthetic conversations; the rows of {options.path} have texts of their own")
+    if problems:
+        raise ConfigError(problems)

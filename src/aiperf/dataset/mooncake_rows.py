@@ -1,7 +1,7 @@
-"""Reads a Mooncake trace into columns, a row a line; what a row may not say is refused with file, line, field and value."""
+"""Reads a Mooncake trace into columns: lengths, times and hash ids; texts, messages and payloads stay where they are in the file."""
 
 from array import array
-from codecs import BOM_UTF8
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,192 +10,151 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from aiperf.clock import MILLISECOND
-from aiperf.errors import ConfigError, DataError
+from aiperf.dataset.fields import FOREIGN, REFUSED, SHARED, TOKENS, Form, Object, Objects, Shared, Text, Tokens, one_of, short
+from aiperf.dataset.lines import Line
+from aiperf.dataset.reading import Index, Reading
 
 BLOCK = 512
 """Tokens that a hash id stands for."""
 
-_MOST_PROBLEMS = 10
-_Millis = Annotated[int, msgspec.Meta(ge=0, le=9_000_000_000_000)] | Annotated[float, msgspec.Meta(ge=0, le=9e12)]
-_Tokens = Annotated[int, msgspec.Meta(ge=1, le=10_000_000)]
-_FIELDS: dict[str, tuple[Any, str]] = {
-    "timestamp": (_Millis | None, "milliseconds from the start, 0 or more"),
-    "input_length": (_Tokens, "a whole number of tokens from 1 to 10,000,000"),
-    "output_length": (_Tokens | None, "a whole number of tokens from 1 to 10,000,000"),
-    "hash_ids": (list[Annotated[int, msgspec.Meta(ge=0)]] | None, "a list of whole numbers from 0, an id a block"),
+HELD_BYTES = 64 * 1024 * 1024
+"""Hash ids up to here are held; beyond, those of a row are read again when it is rendered."""
+
+DRAWN, TEXT, MESSAGES, PAYLOAD = range(4)
+"""Kinds of rows."""
+KINDS = ("input_length", "text_input", "messages", "payload")
+"""The field that makes a row of each kind; a row has one of them."""
+
+_Ids = list[Annotated[int, msgspec.Meta(ge=0)]]
+_KNOWN: Mapping[str, tuple[Any, str]] = {
+    "input_length": (Tokens | None, TOKENS),
+    "hash_ids": (_Ids | None, "a list of whole numbers from 0, an id a block"),
+    "text_input": (Text | None, "a text that is not empty"),
+    "messages": (Objects | None, "a list of objects, one at least"),
+    "payload": (Object | None, "an object, which is the body to send"),
+    "tools": (Objects | None, "a list of objects, one at least"),
 }
-_MEDIA = {"audios", "images", "videos"}
-_UNPLAYABLE = _MEDIA | {
-    "delay",
-    "extra",
-    "input_text",
-    "messages",
-    "model",
-    "payload",
-    "prompt",
-    "session_id",
-    "text",
-    "text_input",
-    "texts",
-    "tools",
-    "turns",
-}
+_REFUSED = {**REFUSED, **dict.fromkeys(("model", "role", "text", "texts"), FOREIGN)}
 
 
-class _Row(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    input_length: _Tokens
-    timestamp: _Millis | None = None
-    output_length: _Tokens | None = None
-    hash_ids: list[Annotated[int, msgspec.Meta(ge=0)]] | None = None
+class _Row(Shared, gc=False):
+    input_length: Tokens | None = None
+    hash_ids: _Ids | None = None
+    text_input: Text | None = None
+    messages: Objects | None = None
+    payload: Object | None = None
+    tools: Objects | None = None
 
 
-_decode = msgspec.json.Decoder(_Row).decode
+def _fault(row: _Row) -> str | None:
+    drawn = row.input_length is not None and row.text_input is None and row.messages is None and row.payload is None
+    if not drawn or row.delay is not None or row.extra is not None:  # most rows are spared the look at every field
+        return one_of(KINDS, row) or _beside(row)
+    return None if row.hash_ids is None else _blocks_fault(row)
+
+
+def _beside(row: _Row) -> str | None:
+    """What does not go with the kind of a row."""
+    if row.input_length is not None:
+        return _blocks_fault(row)
+    if row.hash_ids is not None:
+        return f"hash_ids={short(row.hash_ids)} beside {_kind_name(row)}; expected input_length with it"
+    if row.payload is not None and (row.tools is not None or row.extra is not None):
+        name = "tools" if row.tools is not None else "extra"
+        return f"{name}={short(getattr(row, name))} beside payload, which is sent untouched; expected it within the payload"
+    return None
+
+
+def _kind_name(row: _Row) -> str:
+    return next(name for name in KINDS if getattr(row, name) is not None)
+
+
+def _blocks_fault(row: _Row) -> str | None:
+    ids, size = row.hash_ids or (), row.input_length or 0
+    if len(ids) <= (needed := -(-size // BLOCK)):
+        return None
+    return f"hash_ids has {len(ids)} ids; expected at most {needed}, since input_length={size} fills no more blocks of {BLOCK} tokens"
+
+
+FORM = Form(_Row, {**_KNOWN, **SHARED}, _REFUSED, _fault)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Rows:
-    """Columns in the order of time: row i's blocks are `hash_ids[first[i] : first[i] + blocks[i]]`; an output of 0 says nothing."""
+    """Columns in the order of time: row i's blocks are `hash_ids[first[i] : first[i] + blocks[i]]`, if ids are held.
 
-    due_ns: NDArray[np.int64] | None
+    An input of 0 is not known. `more` says which rows have tools or extra; `tools`, whether any has tools; `kind_lines` is
+    the first line of each kind.
+    """
+
+    index: Index
+    kinds: NDArray[np.int8]
+    more: NDArray[np.int8]
     input_tokens: NDArray[np.int32]
-    output_tokens: NDArray[np.int32]
     first: NDArray[np.int64]
     blocks: NDArray[np.int64]
-    hash_ids: NDArray[np.uint64]
-    notes: tuple[str, ...]
+    hash_ids: NDArray[np.uint64] | None
+    tools: bool
+    kind_lines: Mapping[int, int]
 
 
 @dataclass(slots=True)
-class _Reading:
-    """A file on its way into columns."""
+class _Columns:
+    """Rows on their way into columns, in the file's order."""
 
-    path: Path
-    times: list[float | None] = field(default_factory=list)
+    unread: dict[str, int]
+    kinds: "array[int]" = field(default_factory=lambda: array("b"))
+    more: "array[int]" = field(default_factory=lambda: array("b"))
     inputs: "array[int]" = field(default_factory=lambda: array("i"))
-    outputs: "array[int]" = field(default_factory=lambda: array("i"))
     blocks: "array[int]" = field(default_factory=lambda: array("q"))
     ids: "array[int]" = field(default_factory=lambda: array("Q"))
-    unread: dict[str, int] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
+    held: bool = True
+    tools: bool = False
+    kind_lines: dict[int, int] = field(default_factory=dict)
 
-    def line(self, number: int, text: bytes) -> None:
-        """Take in a line, or note what is wrong with it."""
-        try:
-            row = _decode(text)
-        except (msgspec.MsgspecError, RecursionError):
-            if (found := self._looked_at(number, text)) is None:
-                return
-            row = found
-        ids = row.hash_ids or ()
-        if len(ids) > (needed := -(-row.input_length // BLOCK)):
-            expected = f"at most {needed}, since input_length={row.input_length} fills no more blocks of {BLOCK} tokens"
-            self._wrong(number, f"hash_ids has {len(ids)} ids; expected {expected}")
-            return
+    def take(self, line: Line, row: _Row) -> str | None:
+        """Take a row in, or say why its ids cannot be."""
+        ids, before = row.hash_ids or (), len(self.ids)
         try:
             self.ids.extend(ids)
         except OverflowError:
-            self._wrong(number, f"hash_ids holds {max(ids)}; expected ids below 2^64")
-            return
-        self.times.append(row.timestamp)
-        self.inputs.append(row.input_length)
-        self.outputs.append(row.output_length or 0)
+            del self.ids[before:]
+            return f"hash_ids holds {max(ids)}; expected ids below 2^64"
+        if self.held and len(self.ids) * self.ids.itemsize > HELD_BYTES:
+            self.held = False
+        if not self.held:
+            del self.ids[:]
+        kind = DRAWN if row.input_length is not None else KINDS.index(_kind_name(row))
+        self.kind_lines.setdefault(kind, line.number)
+        if kind == PAYLOAD and row.output_length is not None:
+            self.unread.setdefault("output_length beside payload", line.number)
+        self.tools = self.tools or row.tools is not None
+        self.kinds.append(kind)
+        self.more.append(row.tools is not None or row.extra is not None)
+        self.inputs.append(row.input_length or 0)
         self.blocks.append(len(ids))
-
-    def _wrong(self, number: int, problem: str) -> None:
-        self.problems.append(f"{self.path}:{number}: {problem}")
-
-    def _looked_at(self, number: int, text: bytes) -> _Row | None:
-        """A line that is no plain row: its faults, or the row without the fields that are not read."""
-        try:
-            raw = msgspec.json.decode(text)
-        except (msgspec.MsgspecError, RecursionError) as exc:
-            self._wrong(number, f"is no JSON ({exc}): {_cut(text.decode(errors='replace'))}")
-            return None
-        if not isinstance(raw, dict):
-            self._wrong(number, f"{_short(raw)} is no row; expected an object with {', '.join(_FIELDS)}")
-            return None
-        faults = _faults(raw)
-        for fault in faults:
-            self._wrong(number, fault)
-        if faults:
-            return None
-        for name in raw.keys() - _FIELDS.keys():
-            self.unread.setdefault(name, number)
-        return msgspec.convert({name: raw[name] for name in _FIELDS if name in raw}, _Row)
+        return None
 
 
-def _faults(raw: dict[str, Any]) -> list[str]:
-    played = ", ".join(_FIELDS)
-    faults = [
-        f"{name}={_short(raw[name])} cannot be played; expected no more than {played}"
-        for name in sorted(raw.keys() & _UNPLAYABLE)
-        if raw[name] is not None
-    ]
-    if "input_length" not in raw:
-        faults.append(f"input_length is missing; expected {_FIELDS['input_length'][1]}")
-    for name, (kind, expected) in _FIELDS.items():
-        if name in raw and not _fits(raw[name], kind):
-            faults.append(f"{name}={_short(raw[name])}; expected {expected}")
-    return faults
-
-
-def _fits(value: object, kind: Any) -> bool:
-    try:
-        msgspec.convert(value, kind)
-    except msgspec.ValidationError:
-        return False
-    return True
-
-
-def _short(value: object) -> str:
-    return _cut(msgspec.json.encode(value).decode())
-
-
-def _cut(shown: str) -> str:
-    return shown if len(shown) <= 60 else f"{shown[:57]}..."
-
-
-def read(path: Path) -> Rows:
-    """The rows of a trace, sorted by time where the file is not.
+def read(path: Path, *, skip: bool = False) -> Rows:
+    """The rows of a trace, sorted by time where the file is not; with `skip` without those that cannot be used.
 
     Raises DataError with the first ten faults, ConfigError for a file that cannot be read.
     """
-    try:
-        lines = path.read_bytes().removeprefix(BOM_UTF8).splitlines()
-    except OSError as exc:
-        raise ConfigError(f"{path}: cannot be read ({exc.strerror or exc})") from exc
-    reading = _Reading(path)
-    for number, text in enumerate(lines, 1):
-        if text and not text.isspace():
-            reading.line(number, text)
-        if len(reading.problems) >= _MOST_PROBLEMS:
-            break
-    if reading.problems:
-        raise DataError(reading.problems)
-    if not reading.times:
-        raise DataError(f"{path}: holds no rows; expected a JSON object a line with {', '.join(_FIELDS)}")
-    return _columns(reading)
-
-
-def _columns(reading: _Reading) -> Rows:
-    blocks = np.frombuffer(reading.blocks, dtype=np.int64)
+    reading = Reading(path, FORM, skip)
+    columns = _Columns(reading.unread)
+    index = reading.rows(columns.take)
+    blocks = np.frombuffer(columns.blocks, dtype=np.int64)
     first = np.concatenate(([0], np.cumsum(blocks)[:-1])).astype(np.int64)
-    inputs, outputs = (np.frombuffer(column, dtype=np.int32) for column in (reading.inputs, reading.outputs))
-    ids = np.frombuffer(reading.ids, dtype=np.uint64)
-    due_ns = _due_ns(reading)
-    notes = [f"{reading.path}: {name} is not read (line {number} is the first with it)" for name, number in sorted(reading.unread.items())]
-    if due_ns is None or not (due_ns[1:] < due_ns[:-1]).any():
-        return Rows(due_ns, inputs, outputs, first, blocks, ids, tuple(notes))
-    order = np.argsort(due_ns, kind="stable")
-    notes.append(f"{reading.path}: timestamps go back, so the rows were sorted by them")
-    return Rows(due_ns[order], inputs[order], outputs[order], first[order], blocks[order], ids, tuple(notes))
-
-
-def _due_ns(reading: _Reading) -> NDArray[np.int64] | None:
-    without = reading.times.count(None)
-    if without == len(reading.times):
-        return None
-    if without:
-        raise DataError(f"{reading.path}: {without} of {len(reading.times)} rows have no timestamp; expected one in each row, or in none")
-    return np.rint(np.array(reading.times, dtype=np.float64) * MILLISECOND).astype(np.int64)
+    kinds, more = (index.sorted(np.frombuffer(column, dtype=np.int8)) for column in (columns.kinds, columns.more))
+    return Rows(
+        index=index,
+        kinds=kinds,
+        more=more,
+        input_tokens=index.sorted(np.frombuffer(columns.inputs, dtype=np.int32)),
+        first=index.sorted(first),
+        blocks=index.sorted(blocks),
+        hash_ids=np.frombuffer(columns.ids, dtype=np.uint64) if columns.held else None,
+        tools=columns.tools,
+        kind_lines=columns.kind_lines,
+    )

@@ -101,8 +101,17 @@ class Generator:
         exchange.ready = ready_ns
         self._last_phase = departure.phase
         self._beat.in_flight += 1
-        self._transport.send(exchange, b"%d" % exchange.request, request.body)
+        if request.refused is None:
+            self._transport.send(exchange, b"%d" % exchange.request, request.body)
+        else:
+            self._refuse(exchange, request.refused)
         self._beat.launched(exchange)
+
+    def _refuse(self, exchange: Exchange, reason: str) -> None:
+        """A request that could not be made ends where it would have begun."""
+        exchange.started = exchange.end = self._loop.now_ns()
+        exchange.error, exchange.reason = "client", reason
+        self.landed(exchange)
 
     def _unsent(self, departure: Departure, reason: str) -> None:
         conversations = self._phases[departure.phase].conversations

@@ -54,7 +54,10 @@ def input_length(case: Case) -> Reason | None:
         return None
     template = f" less {case.template_tokens} for the chat template" if case.template_tokens else ""
     detail = f"prompts, by the server's usage{template}, differ from what was asked for by {percent(off)}, over {_allowed(case)}"
-    advice = "its tokenizer splits our words differently: go by its counts, and raise verdict.max_length_error"
+    advice = (
+        "its tokenizer splits our words differently, or its chat template is another: name its own (tokenizer.name), or go by its "
+        "counts and raise verdict.max_length_error"
+    )
     return Reason("input_length", detail, advice)
 
 

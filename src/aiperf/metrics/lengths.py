@@ -9,8 +9,10 @@ from aiperf.metrics.rows import only_good
 
 
 def input_sequence_length(records: pa.Table) -> pa.ChunkedArray:
-    """Prompt tokens by the server's usage; what was asked for where there is none."""
-    return only_good(records, _float(pc.coalesce(records["input_tokens"], records["asked_input_tokens"])))
+    """Prompt tokens by the server's usage; what was asked for where there is none; null where neither is known."""
+    asked = records["asked_input_tokens"]
+    known = pc.if_else(pc.greater(asked, 0), asked, pa.scalar(None, asked.type))
+    return only_good(records, _float(pc.coalesce(records["input_tokens"], known)))
 
 
 def output_sequence_length(records: pa.Table) -> pa.ChunkedArray:

@@ -51,10 +51,10 @@ def _on_lengths(case: Case) -> Iterator[str]:
         return
     unsaid = pc.is_null(case.good["input_tokens"])
     unknown = int(pc.sum(pc.and_(unsaid, pc.is_null(case.good["output_tokens"]))).as_py())
-    events = int(pc.sum(unsaid).as_py()) - unknown
+    events = int(pc.sum(unsaid).as_py()) - unknown - case.facts.client_counted
     if unknown:
         yield f"{percent(unknown / len(case.good))} of the answers could not be held against their promised length: no usage and no events"
-    if events:
+    if events > 0:
         yield f"{percent(events / len(case.good))} of the answers were held against their promised length by events alone, a token each"
 
 
@@ -62,8 +62,12 @@ def _on_answers(case: Case) -> Iterator[str]:
     answers = len(case.good)
     yield from _on_tokens(case)
     yield from _on_lengths(case)
+    by_client = case.facts.client_counted
     if silent := int(pc.sum(pc.is_null(case.good["input_tokens"])).as_py()):
-        yield f"{percent(silent / answers)} of the answers came without usage: lengths are what was asked for and the events that came"
+        lengths = "lengths are what was asked for and the events that came" if silent > by_client else "prompts count as what was asked for"
+        yield f"{percent(silent / answers)} of the answers came without usage: {lengths}"
+    if by_client:
+        yield f"{percent(by_client / answers)} of the answers were counted by the client's tokenizer, as the server did not count them"
     if case.facts.input_promised and case.template_tokens:
         yield f"the chat template adds {counted(case.template_tokens, 'token')} to each prompt, subtracted where lengths are judged"
     if by_user := int(pc.sum(pc.equal(text(case.good["stamp"]), "user")).as_py() or 0):

@@ -17,6 +17,7 @@ from aiperf.metrics.goodput import good_request_fraction, promises
 from aiperf.metrics.rates import answers_with_tokens
 from aiperf.metrics.rows import by_class, ended_ns, is_failed, numbers, stamps, tally, unsent_by_reason
 from aiperf.metrics.statistics import distribution, value
+from aiperf.metrics.timeline import timeline
 from aiperf.metrics.validity import verdict
 from aiperf.metrics.view import RunView, whole
 from aiperf.plugin import plugins
@@ -44,6 +45,7 @@ def summarise(
         samples=dict(samples),
         slos=slos,
         verdict=verdict(case, extra_notes),
+        timeline=timeline(case.run),
         gate_met=_gate_met(view, slos, min_fraction=experiment.goodput.min_fraction),
         facts=_facts(case),
     )
@@ -128,6 +130,7 @@ def _facts(case: Case) -> dict[str, Any]:
         "input_length_error": case.input_length_error,
         "output_length_error": case.output_length_error,
         "template_tokens": facts.template_tokens,
+        "client_counted": facts.client_counted,
         "first_token_intervals": float(np.count_nonzero(widths > 0)) / len(widths) if len(widths) else 0.0,
         "stamps": tally(case.run["stamp"]),
         "reused_connections": int(pc.sum(case.run["reused"]).as_py() or 0),

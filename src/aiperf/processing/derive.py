@@ -15,6 +15,7 @@ from aiperf.spool import MERGED, TOGETHER, USER, WHOLE, Exchange
 
 _IS_TOKEN = tuple(channel in TOKEN_CHANNELS for channel in CHANNELS)
 _REASONING = CHANNELS.index("reasoning")
+_LARGEST_COUNT = 2**31 - 1
 _LATE_ENDS = ("truncated", "reset")
 
 
@@ -86,7 +87,7 @@ def row(exchange: Exchange, said: Said, *, due_ns: int | None, generator: int | 
         last_token_ns=tokens.last_ns, end_ns=exchange.end,
         stamp=_stamp(exchange), coalesced=tokens.coalesced, reused=exchange.reused, status=exchange.status,
         error=exchange.error if failed else said.error, reason=exchange.reason if failed else said.reason, finish_reason=said.finish_reason,
-        asked_input_tokens=exchange.asked_input or None, asked_output_tokens=exchange.asked_output or None,
+        asked_input_tokens=exchange.asked_input or None, asked_output_tokens=_asked_output(exchange, said),
         input_tokens=said.input_tokens, output_tokens=_output_tokens(said, tokens),
         reasoning_tokens=_reasoning_tokens(said, tokens),
         chunk_ns=tokens.ns, chunk_channel=tokens.channels, chunk_tokens=tokens.counts,
@@ -152,15 +153,23 @@ def _counts(said: Said, places: Sequence[int]) -> list[int]:
     return counts
 
 
+def _asked_output(exchange: Exchange, said: Said) -> int | None:
+    """What was asked for in all: each answer to a batch is to be as long."""
+    return min(exchange.asked_output * said.choices, _LARGEST_COUNT) or None
+
+
 def _output_tokens(said: Said, tokens: Tokens) -> int | None:
     return said.output_tokens if said.output_tokens is not None else len(tokens.ns) or None
 
 
 def _reasoning_tokens(said: Said, tokens: Tokens) -> int | None:
+    """As the server counted them; by events where it counted nothing, and null where their share of its count is to be found."""
     if said.reasoning_tokens is not None:
         return said.reasoning_tokens
     counts = [count for count, channel in zip(tokens.counts, tokens.channels) if channel == _REASONING]
-    return (sum(counts) if all(counts) else len(counts)) or None
+    if counts and all(counts):
+        return sum(counts)
+    return len(counts) or None if said.output_tokens is None else None
 
 
 def _stamp(exchange: Exchange) -> str | None:

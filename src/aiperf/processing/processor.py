@@ -8,6 +8,7 @@ from aiperf import clock
 from aiperf.metrics.columns import with_metrics
 from aiperf.plugin import plugins
 from aiperf.processing.assembly import Assembly, Follower
+from aiperf.processing.counting import Counting
 from aiperf.processing.derive import Row, row
 from aiperf.processing.tables import table
 from aiperf.processing.task import ProcessTask
@@ -21,6 +22,7 @@ FINISH = "finish"
 
 BATCH_ROWS = 4096
 POLL_S = 0.05
+BEAT_NS = clock.SECOND // 2
 
 
 def process_job(channel: Channel, task: ProcessTask) -> None:
@@ -36,20 +38,37 @@ def process_job(channel: Channel, task: ProcessTask) -> None:
 
 def _follow(channel: Channel, work: "Processor") -> bool:
     """Read until the parent says `finish`, and once more what is there then; false if the parent is gone."""
-    finish = False
+    finish, beat = False, Heart(channel)
     while not channel.closed:
         finish = FINISH in channel.told() or finish
         complete, busy = finish, False
         for _ in work.frames():
             busy = True
             finish = FINISH in channel.told() or finish
+            beat.beat()
             if channel.closed:
                 return False
         if complete:
             return True
+        beat.beat()
         if not busy:
             clock.sleep(POLL_S)
     return False
+
+
+@dataclass(slots=True)
+class Heart:
+    """Tells twice a second that the processor is there: one that is not heard of when the load is over is ended."""
+
+    channel: Channel
+    at_ns: int = field(default_factory=clock.monotonic_ns)
+
+    def beat(self) -> None:
+        """Say so, if it is time."""
+        now = clock.monotonic_ns()
+        if now - self.at_ns > BEAT_NS:
+            self.at_ns = now
+            self.channel.tell({"alive": True})
 
 
 @dataclass(slots=True)
@@ -79,6 +98,7 @@ class Processor:
         self._spools = [Follower(path, generator) for generator, path in enumerate(task.spools)]
         self._assembly = Assembly(task.shard, task.shards)
         self._rows: list[Row] = []
+        self._counting = Counting(task.tokenizer)
         self._tally = Tally()
 
     def frames(self) -> Iterator[None]:
@@ -112,6 +132,7 @@ class Processor:
             "samples": self._tally.samples,
             "think_tags": self._tally.think_tags,
             "usage_missing": self._tally.usage_missing,
+            "client_counted": self._counting.counted,
             "frames": sum(spool.frames_read for spool in self._spools),
         }
 
@@ -120,6 +141,7 @@ class Processor:
         made = row(exchange, said, due_ns=due_ns, generator=generator)
         self._tally.note(made, said)
         self._rows.append(made)
+        self._counting.take(self._rows, said)
         if len(self._rows) >= BATCH_ROWS:
             self._flush()
 
@@ -130,5 +152,6 @@ class Processor:
         return self._endpoint.answer(Answer(exchange.status, exchange.content_type, exchange.bodies, complete))
 
     def _flush(self) -> None:
+        self._counting.count(self._rows)
         self._writer.append(with_metrics(table(self._rows, urls=self._task.urls, model=self._task.model)))
         self._rows = []

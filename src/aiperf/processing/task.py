@@ -1,9 +1,10 @@
 """What a processor is asked to do."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from aiperf.config.endpoint import Endpoint
+from aiperf.config.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,7 +12,8 @@ class ProcessTask:
     """Turn the requests with `number % shards == shard` of these spools (one a generator, in order) into one Parquet file.
 
     `plan` is plan.parquet where every arrival was planned before the start (else None): a planned request of which no
-    spool knows becomes a record of class `unsent`. `urls` are the servers' addresses by index, `model` the one asked for.
+    spool knows becomes a record of class `unsent`. `urls` are the servers' addresses by index, `model` the one asked for. `tokenizer`
+    counts answers that their server did not; without a name each event with tokens is one.
     """
 
     spools: tuple[Path, ...]
@@ -23,3 +25,4 @@ class ProcessTask:
     shard: int = 0
     shards: int = 1
     template_tokens: int = 0
+    tokenizer: Tokenizer = field(default_factory=Tokenizer)

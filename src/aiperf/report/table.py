@@ -1,15 +1,13 @@
-"""The table that a person sees at the end of a run: plain text of at most 100 columns, coloured only if asked."""
+"""The table that a person sees at the end of a run: plain text of at most 100 columns, coloured only if asked, narrower if it has to be."""
 
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 
 from aiperf.report.numbers import amount, cell, count, share
+from aiperf.report.page import CELL, COUNT, WIDTH, Page, page
 from aiperf.report.paint import Paint
-from aiperf.results import MetricValue, Reason, Slo, Summary
+from aiperf.results import MetricValue, Reason, Slo, Summary, Timeline
 
-WIDTH = 100
-_STATS = ("avg", "p50", "p90", "p99", "p99.9", "max")
-_LABEL, _CELL, _N = 37, 9, 9
 _RATES = (
     "request_throughput", "input_token_throughput", "output_token_throughput", "total_token_throughput", "goodput", "good_request_fraction",
 )  # fmt: skip
@@ -20,18 +18,24 @@ _LATENCIES = (
 _LENGTHS = ("input_sequence_length", "output_sequence_length", "reasoning_token_count")
 _HEADINGS = {"ms": "latencies in ms", "tokens": "lengths in tokens"}
 _SAMPLE = 160
+_PROMISE, _FOUND = 62, 30
+_UNEVEN = 2
+"""A stretch with this many times the mean of failures is pointed at."""
 
 
-def final(summary: Summary, *, title: str, folder: str, colour: bool = False) -> str:
-    """The whole report as text, without a last line break: distributions, rates, counts, promises, and the verdict at the end."""
-    paint = Paint(colour)
+def final(summary: Summary, *, title: str, folder: str, colour: bool = False, columns: int | None = None) -> str:
+    """The whole report as text, without a last line break: distributions, rates, counts, promises, and the verdict at the end.
+
+    `columns` are the terminal's, where one is looked at.
+    """
+    on = page(Paint(colour), columns, [metric.metric for metric in summary.metrics if metric.metric in (*_RATES, *_LATENCIES, *_LENGTHS)])
     blocks = (
-        [paint.bold(_cut(title))],
-        _distributions(summary, paint),
-        _rates(summary),
-        _ledger(summary, paint),
-        _promises(summary, paint),
-        [*_verdict(summary, paint), f"results: {folder}"],
+        [on.paint.bold(_cut(title, on.width))],
+        _distributions(summary, on),
+        _rates(summary, on),
+        _ledger(summary, on),
+        _promises(summary, on),
+        [*_verdict(summary, on), f"results: {folder}"],
     )
     return "\n\n".join("\n".join(block) for lines in blocks if (block := list(lines)))
 
@@ -40,7 +44,7 @@ def _cut(text: str, width: int = WIDTH) -> str:
     return text if len(text) <= width else text[: width - 1] + "…"
 
 
-def _distributions(summary: Summary, paint: Paint) -> Iterator[str]:
+def _distributions(summary: Summary, on: Page) -> Iterator[str]:
     known = {metric.metric: metric for metric in summary.metrics if metric.n}
     tags = [tag for tag in _LATENCIES if tag in known and _worth_a_line(tag, known, summary)]
     shown = [known[tag] for tag in (*tags, *(tag for tag in _LENGTHS if tag in known and known[tag].stats["max"]))]
@@ -49,10 +53,10 @@ def _distributions(summary: Summary, paint: Paint) -> Iterator[str]:
     for unit, heading in _HEADINGS.items():
         lines = [metric for metric in shown if metric.unit == unit]
         if lines:
-            yield paint.bold(heading.ljust(_LABEL) + "".join(stat.rjust(_CELL) for stat in _STATS) + "n".rjust(_N))
-            yield from (_row(metric, paint) for metric in lines)
-    if any(set(metric.unsupported) & set(_STATS) for metric in shown):
-        yield paint.dim("~ too few samples for this percentile (p50 needs 11, p90 64, p99 662, p99.9 6,636)")
+            yield on.paint.bold(on.named(heading, "".join(stat.rjust(CELL) for stat in on.stats) + "n".rjust(COUNT)))
+            yield from (_row(metric, on) for metric in lines)
+    if any(set(metric.unsupported) & set(on.stats) for metric in shown):
+        yield from map(on.paint.dim, _wrapped("~ ", "too few samples for this percentile (p50 needs 11, p90 64, p99 662, p99.9 6,636)", on))
 
 
 def _worth_a_line(tag: str, known: Mapping[str, MetricValue], summary: Summary) -> bool:
@@ -66,15 +70,14 @@ def _worth_a_line(tag: str, known: Mapping[str, MetricValue], summary: Summary) 
     return first is None or dict(first.stats) != dict(known[tag].stats)
 
 
-def _row(metric: MetricValue, paint: Paint) -> str:
-    cells = ("~" * (stat in metric.unsupported) + cell(metric.stats.get(stat)) for stat in _STATS)
-    padded = (text.rjust(_CELL) for text in cells)
-    painted = "".join(paint.dim(text) if "~" in text else text for text in padded)
-    label = f"  {metric.metric}".ljust(_LABEL)
-    return (paint.bold(label) if metric.metric.startswith("planned_") else label) + painted + count(metric.n).rjust(_N)
+def _row(metric: MetricValue, on: Page) -> str:
+    cells = ("~" * (stat in metric.unsupported) + cell(metric.stats.get(stat)) for stat in on.stats)
+    padded = (text.rjust(CELL) for text in cells)
+    painted = "".join(on.paint.dim(text) if "~" in text else text for text in padded)
+    return on.named(f"  {metric.metric}", painted + count(metric.n).rjust(COUNT), bold=metric.metric.startswith("planned_"))
 
 
-def _rates(summary: Summary) -> Iterator[str]:
+def _rates(summary: Summary, on: Page) -> Iterator[str]:
     if not summary.facts.get("began", True):
         yield "stopped before the run began"
         return
@@ -84,10 +87,11 @@ def _rates(summary: Summary) -> Iterator[str]:
         return
     run = whole.get("benchmark_duration")
     length = "" if run is None else f"whole run, {amount(run.stats['avg'])} s"
-    yield "".ljust(_LABEL) + f"window of {amount(summary.window.seconds)} s".rjust(24) + length.rjust(24)
+    yield " " * on.label + f"window of {amount(summary.window.seconds)} s".rjust(on.value) + length.rjust(on.value)
     for metric in shown:
         beside = whole.get(metric.metric)
-        yield f"  {metric.metric}".ljust(_LABEL) + _valued(metric).rjust(24) + ("" if beside is None else _valued(beside).rjust(24))
+        said = _valued(metric).rjust(on.value) + ("" if beside is None else _valued(beside).rjust(on.value))
+        yield on.named(f"  {metric.metric}", said)
 
 
 def _valued(metric: MetricValue) -> str:
@@ -95,62 +99,84 @@ def _valued(metric: MetricValue) -> str:
     return share(value) if metric.unit == "ratio" else f"{amount(value)} {metric.unit}"
 
 
-def _ledger(summary: Summary, paint: Paint) -> Iterator[str]:
+def _ledger(summary: Summary, on: Page) -> Iterator[str]:
     counts = summary.counts
     always = [f"{name} {counts.get(name, 0):,}" for name in ("planned", "sent", "good", "failed")]
     reasons = [f"{name} {n:,}" for name, n in counts.items() if name.startswith("unsent (") and n]
     others = [f"{name} {counts[name]:,}" for name in ("abandoned", "cancelled", "waited", "late") if counts.get(name)]
     before = [f"warm-up {counts['warmup']:,}"] if counts.get("warmup") else []
-    yield from _wrapped("requests: ", " · ".join((*always, *reasons, *others, *before)))
+    yield from _wrapped("requests: ", " · ".join((*always, *reasons, *others, *before)), on)
     for name, n in summary.errors.items():
-        yield paint.red(f"  {name} {n:,}") + _sample(summary.samples.get(name))
+        yield on.paint.red(f"  {name} {n:,}") + _when(name, summary.timeline) + _sample(summary.samples.get(name), on)
 
 
-def _sample(body: str | None) -> str:
+def _when(name: str, timeline: Timeline | None) -> str:
+    """Between which seconds of the run a class came, and where it came most if it came unevenly."""
+    bins = () if timeline is None else timeline.errors.get(name, ())
+    seen = [i for i, n in enumerate(bins) if n]
+    if timeline is None or not seen or len(bins) < 2:
+        return ""
+    first, last = seen[0], seen[-1] + 1
+    found = f"  between {amount(first * timeline.bin_s)} and {amount(last * timeline.bin_s)} s"
+    most = max(seen, key=lambda i: bins[i])
+    if bins[most] * (last - first) < _UNEVEN * sum(bins):
+        return found
+    return f"{found}, most between {amount(most * timeline.bin_s)} and {amount((most + 1) * timeline.bin_s)} s"
+
+
+def _sample(body: str | None, on: Page) -> str:
     if not body:
         return ""
     one_line = " ".join(body.split())
-    return "\n" + "\n".join(_wrapped("    such as ", _cut(one_line, _SAMPLE)))
+    return "\n" + "\n".join(_wrapped("    such as ", _cut(one_line, _SAMPLE), on))
 
 
-def _promises(summary: Summary, paint: Paint) -> Iterator[str]:
+def _promises(summary: Summary, on: Page) -> Iterator[str]:
     if not summary.slos:
         return
-    yield paint.bold("promises")
+    yield on.paint.bold("promises")
     for slo in summary.slos:
-        yield _promise(slo, paint)
+        yield _promise(slo, on)
     if not summary.gate_met:
-        yield paint.red("the gate is not met (goodput.min_fraction, and what is promised over the window)")
+        said = _wrapped("the gate is not met ", "(goodput.min_fraction, and what is promised over the window)", on)
+        yield from map(on.paint.red, said)
 
 
-def _promise(slo: Slo, paint: Paint) -> str:
+def _promise(slo: Slo, on: Page) -> str:
     limit = f"  {slo.metric} {'' if slo.stat == 'each' else slo.stat + ' '}{slo.op} {amount(slo.threshold)} {slo.unit}"
     if slo.stat == "each" and slo.value is not None:
-        return f"{limit.ljust(62)} kept by {share(slo.value)} of the planned"
+        return _beside(limit, f"kept by {share(slo.value)} of the planned", on)
     seen = "no value" if slo.value is None else f"{amount(slo.value)} {slo.unit}"
-    return f"{limit.ljust(62)} {seen.rjust(20)}  {paint.green('met') if slo.met else paint.red('not met')}"
+    return _beside(limit, f"{seen.rjust(20)}  {on.paint.green('met') if slo.met else on.paint.red('not met')}", on)
 
 
-def _verdict(summary: Summary, paint: Paint) -> Iterator[str]:
+def _beside(limit: str, found: str, on: Page) -> str:
+    """What was promised and what was found, below it where the line ends before."""
+    column = min(_PROMISE, on.width - _FOUND)
+    return f"{limit.ljust(column)} {found}" if len(limit) <= column else f"{limit}\n    {found.lstrip()}"
+
+
+def _verdict(summary: Summary, on: Page) -> Iterator[str]:
     verdict = summary.verdict
     if verdict.valid:
-        yield paint.green(verdict.word)
+        yield on.paint.green(verdict.word)
     else:
-        yield paint.red(verdict.word) + ": these numbers must not be believed, because"
+        lead = f"{verdict.word}: "
+        yield from _wrapped(lead, "these numbers must not be believed, because", on, head=f"{on.paint.red(verdict.word)}: ")
     for reason in verdict.reasons:
-        yield from _explained(reason, paint)
+        yield from _explained(reason, on)
     for reason in verdict.ignored:
-        yield from _wrapped(f"ignored: {reason.reason}: ", reason.detail)
+        yield from _wrapped(f"ignored: {reason.reason}: ", reason.detail, on)
     for note in verdict.notes:
-        yield from _wrapped("note: ", note)
+        yield from _wrapped("note: ", note, on)
 
 
-def _explained(reason: Reason, paint: Paint) -> Iterator[str]:
-    yield from _wrapped(f"  {reason.reason}: ", reason.detail, head=paint.bold(f"  {reason.reason}: "))
-    yield from _wrapped("    to change: ", reason.advice)
+def _explained(reason: Reason, on: Page) -> Iterator[str]:
+    yield from _wrapped(f"  {reason.reason}: ", reason.detail, on, head=on.paint.bold(f"  {reason.reason}: "))
+    yield from _wrapped("    to change: ", reason.advice, on)
 
 
-def _wrapped(lead: str, text: str, *, head: str | None = None) -> Sequence[str]:
+def _wrapped(lead: str, text: str, on: Page, *, head: str | None = None) -> Sequence[str]:
     """Text behind a lead, its further lines as far in as the lead is, at most eight columns; `head` is the lead as it is painted."""
-    lines = textwrap.wrap(lead + text, WIDTH, subsequent_indent=" " * min(len(lead), 8), break_on_hyphens=False)
+    lines = textwrap.wrap(lead + text, on.width, subsequent_indent=" " * min(len(lead), 8), break_on_hyphens=False)
     return lines if head is None else [head + lines[0][len(lead) :], *lines[1:]]

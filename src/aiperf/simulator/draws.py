@@ -3,16 +3,42 @@
 import math
 import re
 import struct
+from collections.abc import Mapping
+from fractions import Fraction
 from hashlib import blake2b
+from itertools import accumulate
+from types import MappingProxyType
 from typing import Literal, get_args
 
-from aiperf.config.endpoint import Faults
+from aiperf.config.simulator import Faults
 
-Fault = Literal["error_event", "truncated", "http_500", "reset"]
+Fault = Literal[
+    "error_event", "truncated", "http_500", "reset", "reset_mid", "rate_limited", "http_400", "http_404_empty", "http_503_empty",
+    "error_named", "malformed", "stall", "slow_headers", "endless", "wrong_content_type", "garbage", "close_after", "close_idle",
+]  # fmt: skip
+"""What can go wrong with a request that has reached the server."""
 
 FAULTS: tuple[Fault, ...] = get_args(Fault)
 """In the order in which their shares are laid side by side."""
 
+RACED = "close_idle_raced"
+"""In the log: a request that came while its connection was being closed for idleness, and was lost with it."""
+
+FAULT_CLASSES: Mapping[str, str | None] = MappingProxyType(
+    {
+        "error_event": "error_event", "truncated": "truncated", "http_500": "http_5xx", "reset": "reset", "refused": "connect",
+        "reset_mid": "reset", "rate_limited": "rate_limited", "http_400": "http_4xx", "http_404_empty": "http_4xx",
+        "http_503_empty": "http_5xx", "error_named": "error_event", "malformed": "malformed", "stall": "timeout_idle",
+        "slow_headers": "timeout_first_byte", "endless": "too_large", "wrong_content_type": "malformed", "garbage": "malformed",
+        "close_after": None, "close_idle": None, RACED: "reset",
+    }
+)  # fmt: skip
+"""The error class that a right client gives to a request, by what the log says went wrong with it; None is no failure.
+
+`stall` and `slow_headers` need a deadline shorter than `faults.stall_s`, `endless` a total one longer than the largest answer takes.
+"""
+
+_ADDRESSES = 100
 _NUMBER = re.compile(rb"(?<![0-9])[0-9]{1,18}\s*\Z")
 _TWO = struct.Struct("<QQ").unpack
 
@@ -29,16 +55,30 @@ def uniforms(seed: int, number: int, purpose: bytes) -> tuple[float, float]:
     return ((first >> 12) + 0.5) / 2**52, ((second >> 12) + 0.5) / 2**52
 
 
-def fault_of(faults: Faults, seed: int, number: int | None) -> Fault | None:
-    """What goes wrong with a request, if anything does; never with one that has no number."""
-    if number is None:
-        return None
-    drawn, edge = uniforms(seed, number, b"fault")[0], 0.0
-    for name in FAULTS:
-        edge += getattr(faults, name)
-        if drawn < edge:
-            return name
-    return None
+class Fates:
+    """What goes wrong with the requests that arrive, by their numbers.
+
+    Those of `faults.refused` never arrive, so the shares of the others are of what is left and keep their size in the whole.
+    """
+
+    def __init__(self, faults: Faults, seed: int) -> None:
+        shares = [(getattr(faults, name), name) for name in FAULTS if getattr(faults, name)]
+        self._edges = tuple(zip(accumulate(share for share, _ in shares), (name for _, name in shares)))
+        self._seed, self._arriving = seed, 1 - faults.refused
+
+    def of(self, number: int | None) -> Fault | None:
+        """What goes wrong with a request, if anything does; never with one that has no number."""
+        if number is None or not self._edges:
+            return None
+        drawn = uniforms(self._seed, number, b"fault")[0] * self._arriving
+        return next((name for edge, name in self._edges if drawn < edge), None)
+
+
+def refused_places(faults: Faults, seed: int) -> tuple[int, tuple[int, ...]]:
+    """How many addresses a client is to take in turn by request number, and the places of those that refuse; never the first."""
+    share = Fraction(faults.refused).limit_denominator(_ADDRESSES)
+    drawn = sorted(range(1, share.denominator), key=lambda place: uniforms(seed, place, b"refused"))
+    return share.denominator, tuple(sorted(drawn[: share.numerator]))
 
 
 def noise_factors(variation: float, seed: int, number: int | None) -> tuple[float, float]:

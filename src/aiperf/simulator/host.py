@@ -10,18 +10,23 @@ from typing import Any
 import msgspec
 
 from aiperf.clock import SECOND, monotonic_ns, offset_ns
-from aiperf.config.endpoint import Simulator
+from aiperf.config.simulator import Simulator
 from aiperf.errors import ConfigError, MeasureError
 from aiperf.simulator.alarm import Alarm
-from aiperf.simulator.chat import Plan, Refusal, plan_of
+from aiperf.simulator.answers import speaker
+from aiperf.simulator.chat import chat_plan
+from aiperf.simulator.completions import completion_plan
 from aiperf.simulator.connection import HAS_STAMPS, SO_TIMESTAMPNS, Connection, Request
-from aiperf.simulator.exchange import Exchange, speaker
+from aiperf.simulator.draws import RACED, Fates, refused_places
+from aiperf.simulator.exchange import Exchange
 from aiperf.simulator.log import RequestLog
 from aiperf.simulator.model import Ask, FixedModel, Model
+from aiperf.simulator.plan import Plan, Refusal
 from aiperf.simulator.script import http_answer, refused
 
 LOOPBACK = "127.0.0.1"
-CHAT = b"/v1/chat/completions"
+APIS = {b"/v1/chat/completions": chat_plan, b"/v1/completions": completion_plan}
+"""What is served by path, and who reads its bodies."""
 
 _BACKLOG = 65535
 _FLUSH_S = 0.5
@@ -34,10 +39,11 @@ class SimulatorHost:
     def __init__(self, options: Simulator, loop: asyncio.AbstractEventLoop, model: Model | None = None) -> None:
         self.loop = loop
         self._options, self._model = options, FixedModel(options) if model is None else model
+        self._fates = Fates(options.faults, options.seed)
         self._name = msgspec.json.encode(options.model)
         self._listener = _listen(options.port)
         self.port: int = self._listener.getsockname()[1]
-        self._log = self._open_log(options.log)
+        self._log = self._open_log(options)
         self._loaded_ns = monotonic_ns() + round(options.load_s * SECOND)
         self._alarm = Alarm(loop, self._pump)
         self._pumping = False
@@ -58,12 +64,17 @@ class SimulatorHost:
         self._log.close()
 
     def serve(self, connection: Connection, request: Request) -> None:
-        """Answer a page now; a chat when its tokens come out."""
-        if request.path == CHAT and request.method == b"POST":
-            self._chat(connection, request)
+        """Answer a page now; a request for tokens when they come out."""
+        if request.path in APIS and request.method == b"POST":
+            self._generate(connection, request)
             return
         connection.send(self._page(request))
         connection.done(keep_alive=request.keep_alive and request.method != b"HEAD")  # a HEAD's body would be taken for the next answer
+
+    def crossed(self, request: Request) -> None:
+        """Log a request that is lost with the connection that it came on."""
+        if request.path in APIS and request.method == b"POST":
+            self._log.add(_row(request, fault=RACED))
 
     def gone(self, connection: Connection) -> None:
         """Forget it, and log what was under way as it stands."""
@@ -76,15 +87,19 @@ class SimulatorHost:
         if self._deaf and self._listener.fileno() >= 0:
             self._hear()
 
-    def _open_log(self, path: str | None) -> RequestLog:
-        """Only once the port is ours: the log may be that of the server which has it."""
+    def _open_log(self, options: Simulator) -> RequestLog:
+        """Only once the port is ours: the log may be that of the server which has it. Its first line tells who never gets here."""
         try:
-            return RequestLog(path)
+            log = RequestLog(options.log)
         except ConfigError:
             self._listener.close()
             raise
+        every, places = refused_places(options.faults, options.seed)
+        if places:
+            log.add({"refused": {"every": every, "places": places}})
+        return log
 
-    def _chat(self, connection: Connection, request: Request) -> None:
+    def _generate(self, connection: Connection, request: Request) -> None:
         self._requests += 1
         plan = self._plan(request)
         if isinstance(plan, Refusal):
@@ -92,12 +107,15 @@ class SimulatorHost:
             connection.send(refused(plan))
             connection.done(keep_alive=request.keep_alive)
             return
-        exchange = Exchange(connection, request, plan, self._over, self._requests, self._options.model)
+        options = self._options
+        exchange = Exchange(connection, request, plan, self._over, self._requests, options.model, options.faults)
         connection.busy = exchange
         emit = speaker(exchange, self._name)
         if connection.busy is not exchange:  # the client went away while the head was sent
             return
         arrived_ns = request.arrived_ns - offset_ns()
+        if plan.fault == "slow_headers":
+            arrived_ns += round(options.faults.stall_s * SECOND)
         exchange.ask = Ask(request.number, plan.prompt_tokens, plan.brought_forth, arrived_ns, plan.streamed)
         self._model.arrive(exchange.ask, emit)
         self._pump()
@@ -105,7 +123,7 @@ class SimulatorHost:
     def _plan(self, request: Request) -> Plan | Refusal:
         if self._loading():
             return _LOADING
-        plan = plan_of(request.body, request.number, self._options)
+        plan = APIS[request.path](request.body, self._options, self._fates.of(request.number))
         if isinstance(plan, Plan) and plan.streamed and request.version == "1.0":
             return Refusal(400, "a stream needs HTTP/1.1")
         return plan
@@ -120,17 +138,17 @@ class SimulatorHost:
 
     def _over(self, exchange: Exchange, complete: bool) -> None:
         exchange.connection.busy = None
-        self._tokens += exchange.tokens
-        self._log.add(_row(exchange.request, exchange=exchange, status=exchange.status, complete=complete))
+        self._tokens += exchange.generated
+        self._log.add(_row(exchange.request, exchange=exchange, status=exchange.status, fault=exchange.plan.fault, complete=complete))
 
     def _page(self, request: Request) -> bytes:
         page = self._pages.get(request.path)
         if self._loading() and request.path != b"/metrics":
             return refused(_LOADING)
-        if page is None and request.path != CHAT:
+        if page is None and request.path not in APIS:
             return refused(Refusal(404, f"there is nothing at {request.path.decode('ascii', 'replace')}", "NotFoundError"))
         if page is None or request.method != b"GET":
-            allowed = "POST" if request.path == CHAT else "GET"
+            allowed = "POST" if request.path in APIS else "GET"
             return refused(Refusal(405, f"only {allowed} is allowed here", "MethodNotAllowedError"))
         return page()
 
@@ -143,7 +161,7 @@ class SimulatorHost:
 
     def _metrics(self) -> bytes:
         running: list[Exchange] = [connection.busy for connection in self._connections if connection.busy is not None]
-        tokens = self._tokens + sum(exchange.tokens for exchange in running)
+        tokens = self._tokens + sum(exchange.generated for exchange in running)
         text = _METRICS % (self._requests, len(running), tokens)
         return http_answer(200, text.encode(), b"text/plain; version=0.0.4; charset=utf-8")
 
@@ -175,10 +193,10 @@ class SimulatorHost:
 
 _LOADING = Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "the model is still loading", "ServiceUnavailableError")
 _METRICS = """\
-# HELP simulator_requests_total Chat requests that have arrived.
+# HELP simulator_requests_total Requests for tokens that have arrived.
 # TYPE simulator_requests_total counter
 simulator_requests_total %d
-# HELP simulator_requests_running Chat requests that are being answered.
+# HELP simulator_requests_running Requests for tokens that are being answered.
 # TYPE simulator_requests_running gauge
 simulator_requests_running %d
 # HELP simulator_generation_tokens_total Tokens sent.
@@ -191,17 +209,18 @@ def _health() -> bytes:
     return http_answer(200, b"{}")
 
 
-def _row(request: Request, *, status: int | None, exchange: Exchange | None = None, complete: bool = False) -> dict[str, Any]:
-    """A line of the log; without an exchange of a request that was refused."""
-    plan = None if exchange is None else exchange.plan
+def _row(
+    request: Request, *, status: int | None = None, exchange: Exchange | None = None, fault: str | None = None, complete: bool = False
+) -> dict[str, Any]:
+    """A line of the log; without an exchange of a request that was refused, or lost with its connection."""
     return {
         "request": request.number,
         "arrived_ns": request.arrived_ns,
         "first_ns": None if exchange is None else exchange.first_ns,
         "last_ns": None if exchange is None else exchange.last_ns,
-        "tokens": 0 if exchange is None else exchange.tokens,
-        "prompt_tokens": None if plan is None else plan.prompt_tokens,
-        "fault": None if plan is None else plan.fault,
+        "tokens": 0 if exchange is None else exchange.generated,
+        "prompt_tokens": None if exchange is None else exchange.plan.prompt_tokens,
+        "fault": fault,
         "status": status,
         "complete": complete,
     }

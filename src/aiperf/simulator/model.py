@@ -6,7 +6,7 @@ from heapq import heappop, heappush
 from typing import Protocol
 
 from aiperf.clock import MILLISECOND
-from aiperf.config.endpoint import Simulator
+from aiperf.config.simulator import Simulator
 from aiperf.simulator.draws import noise_factors
 
 Emit = Callable[[int], None]

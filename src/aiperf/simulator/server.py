@@ -8,7 +8,8 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 
-from aiperf.config.endpoint import Simulator
+from aiperf.config.simulator import Simulator
+from aiperf.errors import ConfigError
 from aiperf.seams import Channel
 from aiperf.simulator.host import SimulatorHost
 
@@ -28,12 +29,17 @@ _LOOK_S = 0.05
 def serve(options: Simulator, *, ready: Callable[[int], None]) -> None:
     """Serve on 127.0.0.1 until SIGINT or SIGTERM; `ready` is told the port once it listens. For the main thread.
 
-    Raises MeasureError if the port cannot be had, ConfigError if the log cannot be written.
+    Raises MeasureError if the port cannot be had, ConfigError if the log cannot be written or connections are to be refused.
     """
+    if options.faults.refused:
+        raise ConfigError(
+            f"faults.refused={options.faults.refused:g}: a server that listens refuses no connection, its client has to be given "
+            "addresses where none does; endpoint=simulator endpoint.simulator.faults.refused=… does that in a run"
+        )
     with _running(options) as (loop, host):
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, loop.stop)
-        ready(host.port)
+        loop.call_soon(ready, host.port)  # from within: a signal that comes right after it is heard
         loop.run_forever()
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import secrets
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,11 @@ class Campaign:
         """What was planned."""
         return self.trial / "plan.parquet"
 
+    @property
+    def log(self) -> Path:
+        """What went on, in lines; several processes append to it."""
+        return self.trial / "run.log"
+
     def write(self, name: str, content: str | bytes) -> None:
         """Write a file whole: to another name first. Raises MeasureError where the disk refuses."""
         path = self.folder / name
@@ -62,6 +68,10 @@ class Campaign:
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Write numbers and words; what is no number becomes null."""
         self.write(name, json.dumps(scrub_non_finite(content), indent=2, ensure_ascii=False, default=str) + "\n")
+
+    def remove(self) -> None:
+        """Take back the folder, before anything was measured."""
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def drop_spool(self) -> None:
         """Remove the raw bytes, whole."""

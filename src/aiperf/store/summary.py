@@ -1,41 +1,52 @@
 """summary.json and summary.csv: what one trial found, for people's scripts. The layout only ever grows.
 
-`schema_version` counts its growth; who reads must overlook keys that it does not know.
+`schema_version` counts its growth; who reads must overlook keys that it does not know. summary.schema.json beside this
+file is the JSON Schema of the layout.
 """
 
 import csv
 import io
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from aiperf.errors import MeasureError
 from aiperf.finite import scrub_non_finite
-from aiperf.results import STATS, MetricValue, Reason, Slo, Summary, Verdict, Window
+from aiperf.results import STATS, MetricValue, Reason, Slo, Summary, Timeline, Verdict, Window
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 JSON_NAME, CSV_NAME = "summary.json", "summary.csv"
+CSV_COLUMNS = ("metric", "unit", "n", *STATS, "unsupported", "whole", "note")
 
 
-def write(summary: Summary, folder: Path, *, name: str) -> None:
-    """Write both files into a folder that exists, each whole or not at all; `name` is the experiment's."""
+def write(summary: Summary, folder: Path, *, name: str, formats: Collection[str] = ("csv",)) -> None:
+    """Write summary.json, and summary.csv if `formats` says `csv`, each whole or not at all; `name` is the experiment's.
+
+    The folder exists. Raises MeasureError where the disk refuses.
+    """
     text = json.dumps(scrub_non_finite(as_dict(summary, name=name)), indent=2, ensure_ascii=False, allow_nan=False)
     _replace(folder / JSON_NAME, text + "\n")
-    _replace(folder / CSV_NAME, as_csv(summary))
+    if "csv" in formats:
+        _replace(folder / CSV_NAME, as_csv(summary))
 
 
 def read(path: Path) -> Summary:
     """The summary in a summary.json. Raises MeasureError for a file that is none, or is of a schema with another first number."""
+    return read_named(path)[1]
+
+
+def read_named(path: Path) -> tuple[str, Summary]:
+    """The experiment's name and the summary in a summary.json. Raises as `read` does."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         major = str(found["schema_version"]).partition(".")[0]
         if major != SCHEMA_VERSION.partition(".")[0]:
-            raise MeasureError(f"{path}: schema_version is {found['schema_version']}, this version reads {SCHEMA_VERSION}")
-        return _summary(found)
+            raise MeasureError(f"{path}: schema_version is {found['schema_version']}, this version of aiperf reads {SCHEMA_VERSION}")
+        return str(found["name"]), _summary(found)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
         raise MeasureError(f"{path}: no summary that can be read ({type(exc).__name__}: {exc})") from exc
 
@@ -55,27 +66,31 @@ def as_dict(summary: Summary, *, name: str) -> dict[str, Any]:
         "samples": dict(summary.samples),
         "slos": [asdict(slo) for slo in summary.slos],
         "facts": dict(summary.facts),
+        "timeline": None if summary.timeline is None else asdict(summary.timeline),
     }
 
 
 def as_csv(summary: Summary) -> str:
-    """A row a metric and scope (`window`: the judged stretch, `whole`: the whole run), and one of the metric `verdict`.
+    """A row a metric, those of the judged window first, and a last row `verdict`.
 
-    Columns are `metric,unit,n`, every statistic (empty where there is none), `scope`, `unsupported` (names of statistics,
-    a semicolon between them) and `note`, which holds VALID or INVALID in the verdict's row.
+    Columns are `metric,unit,n`, every statistic (empty where there is none), `unsupported` (statistics with too few samples,
+    a semicolon between them), `whole` (the value over the whole run, where there is one; the other columns are of the judged
+    window) and `note`, which holds VALID or INVALID in the verdict's row. Counts of the ledger are in summary.json.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(("metric", "unit", "n", *STATS, "scope", "unsupported", "note"))
-    for scope, metrics in (("window", summary.metrics), ("whole", summary.whole)):
-        writer.writerows(_cells(metric, scope) for metric in metrics)
+    writer.writerow(CSV_COLUMNS)
+    whole = {metric.metric: metric for metric in summary.whole}
+    writer.writerows(_cells(metric, whole.pop(metric.metric, None)) for metric in summary.metrics)
+    writer.writerows(_cells(replace(metric, stats={}), metric) for metric in whole.values())
     writer.writerow(("verdict", "", "", *[""] * len(STATS), "", "", summary.verdict.word))
     return out.getvalue()
 
 
-def _cells(metric: MetricValue, scope: str) -> tuple[object, ...]:
+def _cells(metric: MetricValue, whole: MetricValue | None) -> tuple[object, ...]:
     stats = scrub_non_finite(dict(metric.stats))
-    return (metric.metric, metric.unit, metric.n, *(stats.get(stat) for stat in STATS), scope, ";".join(metric.unsupported), "")
+    over_all = None if whole is None else scrub_non_finite(whole.stats["avg"])
+    return (metric.metric, metric.unit, metric.n, *(stats.get(stat) for stat in STATS), ";".join(metric.unsupported), over_all, "")
 
 
 def _window(window: Window) -> dict[str, Any]:
@@ -111,7 +126,15 @@ def _summary(found: Mapping[str, Any]) -> Summary:
         verdict=Verdict(reasons, ignored, tuple(said["notes"])),
         gate_met=found["gate_met"],
         facts=found["facts"],
+        timeline=_timeline(found.get("timeline")),
     )
+
+
+def _timeline(found: Mapping[str, Any] | None) -> Timeline | None:
+    """Absent from summaries before 1.1."""
+    if found is None:
+        return None
+    return Timeline(found["bin_s"], tuple(found["good"]), {name: tuple(counts) for name, counts in found["errors"].items()})
 
 
 def _replace(path: Path, text: str) -> None:

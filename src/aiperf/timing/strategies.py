@@ -16,6 +16,9 @@ from aiperf.workload import Phase, Schedule
 
 WARMUP, RUN = "warmup", "profiling"
 
+_LONGEST_S = 31_536_000
+_LATEST_NS = 9.2e18  # what 64 bits hold, rounded down
+
 
 @dataclass(frozen=True, slots=True)
 class ConcurrencyStrategy:
@@ -64,19 +67,27 @@ class RequestRateStrategy:
 
 @dataclass(frozen=True, slots=True)
 class FixedScheduleStrategy:
-    """The data's own times, faster by `options.speedup`; the first row that is kept is due at 0. Its warm-up is its own beginning."""
+    """The data's own times, faster by `options.speedup`; the first row that is kept is due at 0, unless its offset is kept too.
+
+    Its warm-up is its own beginning. A year is the most that it may last.
+    """
 
     options: Timing
     _: KW_ONLY
     seed: int
 
     def schedule(self, recorded_ns: NDArray[np.int64] | None) -> Schedule:
-        """Phases with arrivals and the rows they are. Raises ConfigError without times, or if no row lies between start_s and end_s."""
+        """Phases with arrivals and the rows they are.
+
+        Raises ConfigError without times, if no row lies between start_s and end_s, or if they last for more than a year.
+        """
         first, due_ns = self._kept(recorded_ns)
-        gap_ns = due_ns[-1] / (len(due_ns) - 1) if due_ns[-1] else SECOND
+        span_ns = int(due_ns[-1] - due_ns[0])
+        gap_ns = span_ns / (len(due_ns) - 1) if span_ns else SECOND
         phases = []
         for rule in _rules(self.options):
             cut, length_ns = rule.cut(due_ns, gap_ns)
+            _check_end(cut)
             rows = np.arange(first, first + len(cut))
             phases.append(Phase(rule.phase, cut, self.options.concurrency, duration_ns=length_ns, conversations=rows))
         return Schedule(tuple(phases), _grace_ns(self.options))
@@ -91,11 +102,12 @@ class FixedScheduleStrategy:
         first = int(np.searchsorted(recorded_ns, round(options.start_s * SECOND)))
         end = len(recorded_ns) if options.end_s is None else int(np.searchsorted(recorded_ns, round(options.end_s * SECOND)))
         if first >= end:
-            until = "" if options.end_s is None else f" and timing.end_s={options.end_s:g}"
+            until = " keeps" if options.end_s is None else f" and timing.end_s={options.end_s:g} keep"
             span = f"{recorded_ns[0] / SECOND:g} s to {recorded_ns[-1] / SECOND:g} s"
-            raise ConfigError(f"timing.start_s={options.start_s:g}{until} keep no row; the trace goes from {span}")
-        kept = recorded_ns[first:end] - recorded_ns[first]
-        return first, np.rint(kept / options.speedup).astype(np.int64)
+            raise ConfigError(f"timing.start_s={options.start_s:g}{until} no row; the trace goes from {span}")
+        start_ns = recorded_ns[first] if options.offset == "zero" else round(options.start_s * SECOND)
+        kept = recorded_ns[first:end] - start_ns
+        return first, np.rint(np.minimum(kept / options.speedup, _LATEST_NS)).astype(np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +127,15 @@ class _Rule:
                 return kept[:in_time], self.duration_ns
         after_last = int(kept[-1]) + max(1, round(gap_ns))
         return kept, after_last if self.duration_ns is None else min(after_last, self.duration_ns)
+
+
+def _check_end(due_ns: NDArray[np.int64]) -> None:
+    """Refuse times that are not meant: mostly they are of another unit."""
+    if len(due_ns) and due_ns[-1] > _LONGEST_S * SECOND:
+        raise ConfigError(
+            f"the last row is due after {due_ns[-1] / SECOND:.3g} s; expected at most {_LONGEST_S:,} s, a year. Are the timestamps "
+            "milliseconds? If they are: timing.speedup, timing.end_s and timing.stop.duration_s make it shorter"
+        )
 
 
 def _rules(options: Timing) -> Iterator[_Rule]:

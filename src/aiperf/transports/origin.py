@@ -31,11 +31,12 @@ class Origin:
 
 
 def request_headers(options: Options) -> dict[str, str]:
-    """The headers of every request, the experiment's own last."""
+    """The headers of every request; the experiment's own take the place of those of the same name, however it is written."""
     headers = {"Content-Type": "application/json", "Accept": "text/event-stream" if options.streaming else "application/json"}
     if options.api_key is not None:
         headers["Authorization"] = f"Bearer {options.api_key}"
-    return {**headers, **options.headers}
+    given = {name.lower() for name in options.headers}
+    return {name: value for name, value in headers.items() if name.lower() not in given} | options.headers
 
 
 def origins(options: Options, urls: Sequence[str], *, path: str, run: str) -> list[Origin]:
@@ -67,10 +68,8 @@ def _origin(url: str, *, headers: Mapping[str, str], run: str, ca_path: str | No
         family, _, _, _, address = reached(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
     except OSError as exc:
         raise MeasureError(f"{url}: the host {host!r} has no address ({exc})") from exc
-    lines = [
-        f"POST {parts.path}{f'?{parts.query}' if parts.query else ''} HTTP/1.1",
-        f"Host: {parts.netloc.rpartition('@')[2]}",
-        *(f"{k}: {v}" for k, v in headers.items()),
-    ]
+    if not any(name.lower() == "host" for name in headers):
+        headers = {"Host": parts.netloc.rpartition("@")[2], **headers}
+    lines = [f"POST {parts.path}{f'?{parts.query}' if parts.query else ''} HTTP/1.1", *(f"{k}: {v}" for k, v in headers.items())]
     head = "\r\n".join([*lines, f"X-Request-ID: {run}-"]).encode("latin-1")
     return Origin(url, host, (str(address[0]), int(address[1])), family, head, tls.context(ca_path) if secure else None)

@@ -1,0 +1,136 @@
+"""`aiperf query`: SQL over every campaign below a folder; without SQL, examples and the tables."""
+
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
+from itertools import islice
+from pathlib import Path
+from typing import IO
+
+import pyarrow as pa
+
+from aiperf.cli import output
+from aiperf.config.nearest import unknown
+from aiperf.errors import ConfigError, MeasureError
+from aiperf.report import grid, streams
+from aiperf.store import joined, tables
+from aiperf.store.points import HEADLINE, TRIAL
+
+EXAMPLES: Mapping[str, str] = {
+    "the latest runs, and whether they can be believed": (
+        "SELECT t.campaign, s.name, t.state, t.verdict, t.started_at FROM trials t JOIN sweeps s USING (campaign, sweep_id) "
+        "ORDER BY t.started_at DESC LIMIT 10"
+    ),
+    "throughput and latency beside each other": (
+        "SELECT campaign, verdict, request_throughput, time_to_first_token_p99, request_latency_p99 FROM points "
+        "WHERE request_throughput IS NOT NULL ORDER BY request_throughput DESC"
+    ),
+    "one statistic of all runs, with its samples": (
+        "SELECT campaign, value, unit, n, supported FROM metrics WHERE metric = 'request_latency' AND stat = 'p99' ORDER BY value"
+    ),
+    "why runs are void": (
+        "SELECT reason, count(*) AS trials, any_value(detail) AS such_as FROM reasons GROUP BY reason ORDER BY trials DESC"
+    ),
+    "requests by outcome, with the slowest answer": (
+        "SELECT coalesce(error, 'good') AS outcome, count(*) AS requests, max(request_latency) AS slowest_ms FROM records "
+        "WHERE phase = 'profiling' GROUP BY outcome ORDER BY requests DESC"
+    ),
+}
+"""What is shown without SQL: a question, and the statement that answers it."""
+
+FORMATS = ("table", "csv", "json", "parquet")
+_DEFAULT = "outputs"
+_MOST_ROWS = 10_000
+"""A table is laid out whole, so that no more than this is held."""
+
+Write = Callable[[pa.Schema, Iterator[pa.RecordBatch], IO[bytes]], None]
+
+
+def main(words: Sequence[str], flags: Mapping[str, str | None]) -> int:
+    """Answer a statement (`--in`, `--format`, `--out`). Raises ConfigError for what cannot be asked or answered."""
+    form = flags.get("--format") or FORMATS[0]
+    if form not in FORMATS:
+        raise ConfigError(unknown("format", form, FORMATS))
+    if not words:
+        output.say(_help())
+        return 0
+    out = flags.get("--out")
+    if form == "parquet" and out is None and sys.stdout.isatty():
+        raise ConfigError("query: parquet is not for a terminal; give --out FILE, or a pipe")
+    sources = joined.campaigns(Path(flags.get("--in") or _DEFAULT))
+    with joined.asked(" ".join(words), sources) as answer:
+        for note in answer.notes:
+            print(f"aiperf: {note}", file=sys.stderr)
+        with _sink(out) as sink:
+            _WRITERS[form](answer.schema, answer.batches, sink)
+    return 0
+
+
+def _sink(out: str | None) -> AbstractContextManager[IO[bytes]]:
+    return _printed() if out is None else _whole(Path(out))
+
+
+@contextmanager
+def _printed() -> Iterator[IO[bytes]]:
+    with output.written():
+        yield sys.stdout.buffer
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[IO[bytes]]:
+    """A file that has its name only when it is complete. Raises MeasureError where the disk refuses."""
+    unfinished = path.with_name(f"{path.name}.part")
+    try:
+        with unfinished.open("wb") as file:
+            yield file
+        unfinished.replace(path)
+    except OSError as exc:
+        raise MeasureError(f"{path}: cannot be written ({exc.strerror or exc})") from exc
+    finally:
+        with suppress(OSError):  # it is gone if all went well
+            unfinished.unlink()
+
+
+def _table(schema: pa.Schema, batches: Iterator[pa.RecordBatch], sink: IO[bytes]) -> None:
+    rows = list(islice((row for batch in batches for row in streams.values(batch)), _MOST_ROWS + 1))
+    width = shutil.get_terminal_size((120, 24)).columns if sink is sys.stdout.buffer and sys.stdout.isatty() else None
+    text = grid.grid(streams.distinct(schema.names), rows[:_MOST_ROWS], width=width)
+    more = f"\nonly the first {_MOST_ROWS:,} rows; --format csv has all" if len(rows) > _MOST_ROWS else ""
+    sink.write(f"{text}{more}\n".encode())
+
+
+def _csv(schema: pa.Schema, batches: Iterator[pa.RecordBatch], sink: IO[bytes]) -> None:
+    for piece in streams.csv_text(streams.distinct(schema.names), batches):
+        sink.write(piece.encode())
+
+
+def _json(schema: pa.Schema, batches: Iterator[pa.RecordBatch], sink: IO[bytes]) -> None:
+    for piece in streams.json_text(streams.distinct(schema.names), batches):
+        sink.write(piece.encode())
+
+
+def _parquet(schema: pa.Schema, batches: Iterator[pa.RecordBatch], sink: IO[bytes]) -> None:
+    import pyarrow.parquet as pq  # noqa: PLC0415 - one format of four needs it
+
+    named = pa.schema([field.with_name(name) for name, field in zip(streams.distinct(schema.names), schema)])
+    with pq.ParquetWriter(sink, named, compression="zstd") as writer:
+        for batch in batches:
+            writer.write_batch(pa.RecordBatch.from_arrays(batch.columns, schema=named))
+
+
+_WRITERS: Mapping[str, Write] = {"table": _table, "csv": _csv, "json": _json, "parquet": _parquet}
+
+
+def _help() -> str:
+    """Five statements that work, and what there is to ask for."""
+    lines = ['aiperf query "SQL" [--in DIR] [--format table|csv|json|parquet] [--out FILE]', "", "examples"]
+    for question, sql in EXAMPLES.items():
+        lines += [f"  # {question}", f'  aiperf query "{sql}"']
+    lines += ["", "tables, each with a column campaign (its folder)"]
+    columns = {name: list(found) for name, found in tables.TABLES.items()}
+    columns["points"] = [*TRIAL, *(column for _, _, column in HEADLINE), 'and what was set, by name: "timing.concurrency"']
+    columns["records"] = ["trial_id", *tables.record_columns()]
+    for table, meaning in tables.MEANINGS.items():
+        lines += [f"  {table}: {meaning}", f"    {', '.join(columns[table])}"]
+    return "\n".join(lines)

@@ -1,0 +1,86 @@
+"""`aiperf report`: the tables of campaigns again, from what lies in their folders."""
+
+import json
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from aiperf.cli import output
+from aiperf.config.terminal import terminal
+from aiperf.errors import ConfigError, MeasureError
+from aiperf.report import table
+from aiperf.results import Summary
+from aiperf.store.summary import JSON_NAME, read_named
+
+_TRIALS = "trials"
+
+
+class Told(NamedTuple):
+    """One trial, as it is told."""
+
+    title: str
+    folder: str
+    summary: Summary
+
+
+def main(words: Sequence[str], _: Mapping[str, str | None]) -> int:
+    """Print what a run printed at its end, for each folder: a campaign, a trial, or `outputs/NAME`, which means its latest campaign.
+
+    Raises ConfigError for folders that are none of these, or of a newer schema, before anything is printed.
+    """
+    if not words:
+        raise ConfigError("report: give a campaign's folder, as in aiperf report outputs/quickstart")
+    found = [told for word in words for told in _told(Path(word))]
+    colour, columns = terminal(sys.stdout)
+    texts = (table.final(told.summary, title=told.title, folder=told.folder, colour=colour, columns=columns) for told in found)
+    output.say("\n\n".join(texts))
+    return 0
+
+
+def _told(given: Path) -> Iterator[Told]:
+    """Every trial of a campaign, or the one that is named."""
+    folder = given
+    if not (given / JSON_NAME).is_file():
+        folder = _campaign(given)
+    trials = [given] if folder is given and not (given / _TRIALS).is_dir() else sorted((folder / _TRIALS).iterdir())
+    campaign = given.parents[1] if trials == [given] else folder
+    missing = [trial for trial in trials if not (trial / JSON_NAME).is_file()]
+    if missing:
+        why = _error(campaign / "receipt.json") or "the run ended, or still is, before its results"
+        raise ConfigError([f"report: {trial} has no {JSON_NAME}: {why}" for trial in missing])
+    for trial in trials:
+        name, summary = _read(trial / JSON_NAME)
+        yield Told(name if len(trials) == 1 else f"{name} {trial.name}", str(campaign), summary)
+
+
+def _campaign(given: Path) -> Path:
+    """The campaign that a folder is, or the latest that it holds. Raises ConfigError for other folders."""
+    if not given.is_dir():
+        raise ConfigError(f"report: {given.absolute()} is no folder; give a campaign's, as in outputs/NAME/20260102T030405Z-abc123")
+    if (given / _TRIALS).is_dir():
+        return given
+    inner = sorted(folder for folder in given.iterdir() if (folder / _TRIALS).is_dir())
+    if inner:
+        return inner[-1]
+    names = sorted(
+        folder.name for folder in given.iterdir() if folder.is_dir() and any((one / _TRIALS).is_dir() for one in folder.iterdir())
+    )
+    hint = f"; it holds those of {', '.join(names)}: name one" if names else ""
+    raise ConfigError(f"report: {given.absolute()} is no campaign and holds none{hint}")
+
+
+def _error(receipt: Path) -> str | None:
+    """What the run itself says went wrong, if it could."""
+    try:
+        error = json.loads(receipt.read_text(encoding="utf-8")).get("error")
+    except (OSError, ValueError, AttributeError):
+        return None
+    return None if error is None else str(error)
+
+
+def _read(path: Path) -> tuple[str, Summary]:
+    try:
+        return read_named(path)
+    except MeasureError as exc:
+        raise ConfigError(f"report: {exc}") from exc

@@ -1,0 +1,194 @@
+"""sweep.duckdb, a campaign's results by SQL: written whole a commit, read by anyone at any time.
+
+A DuckDB file that is open for writing cannot be read by another process, and a killed writer leaves a log behind. So a commit
+is made in a copy beside the file, which then takes its name: a reader meets the old file or the new one.
+"""
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import duckdb
+import pyarrow as pa
+from duckdb import DuckDBPyConnection
+
+from aiperf import clock
+from aiperf.errors import ConfigError, MeasureError
+from aiperf.store import points, tables
+from aiperf.store.rows import Derived, Rows, Sweep, Trial, rows, trial_id
+from aiperf.store.tables import NAME, SCHEMA_VERSION
+
+_UNFINISHED = f"{NAME}.part"
+_STORAGE = "(BLOCK_SIZE 16384, STORAGE_VERSION 'v1.4.0')"
+"""Small blocks keep a campaign of one trial below 300 KB; the oldest version that we ask for can read the file."""
+_PATIENCE_S, _LOOK_S = 2.0, 0.05
+_REFUSALS = (duckdb.OperationalError, duckdb.FatalException, OSError)
+
+Found = TypeVar("Found")
+
+
+class NewerSchemaError(ConfigError):
+    """A file that another version of aiperf wrote, whose tables this one may misread."""
+
+
+class RecordFile(NamedTuple):
+    """A Parquet file of records, whose they are, and under which name its campaign is shown."""
+
+    path: Path
+    campaign: str | None
+    trial_id: str
+
+
+def commit(folder: Path, sweep: Sweep, trials: Sequence[Trial] = (), *, derived: Sequence[Derived] = ()) -> None:
+    """Put a sweep and some of its trials into a campaign's file, whole or not at all; those that are there are replaced.
+
+    What was derived is replaced by `derived`. Raises MeasureError where the disk refuses, and leaves the file as it was.
+    """
+    found = rows(sweep, trials, derived)
+    path = folder / NAME
+    with _refusals(path), _beside(path) as (unfinished, is_new), _writer(unfinished, is_new=is_new) as connection:
+        if is_new:
+            _create(connection, sweep.sweep_id)
+        _replace(connection, found)
+        connection.execute(points.rebuild(connection.execute(points.PARAMS).fetchall()))
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[DuckDBPyConnection]:
+    """A campaign's file to read, with the view `records` over the Parquet files where the campaign now lies.
+
+    Raises ConfigError for a file that is none of ours or of a newer schema, MeasureError for one that stays locked.
+    """
+    connection = duckdb.connect()
+    try:
+        retried(lambda: connection.execute(f"ATTACH {tables.text(str(folder / NAME))} AS campaign (READ_ONLY)"), folder / NAME)
+        sweep_id = identity(connection, "campaign", folder / NAME)
+        connection.execute("USE campaign")
+        view_records(connection, record_files(folder, sweep_id))
+        yield connection
+    finally:
+        connection.close()
+
+
+def identity(connection: DuckDBPyConnection, attached: str, path: Path) -> str:
+    """The sweep of an attached file. Raises ConfigError if it is none of ours, or newer than what this version reads."""
+    try:
+        found = connection.execute(f"SELECT schema_version, sweep_id FROM {attached}.about").fetchall()  # noqa: S608 - a name of ours
+    except (duckdb.CatalogException, duckdb.BinderException) as exc:
+        raise ConfigError(f"{path}: no aggregate of aiperf, though a DuckDB file") from exc
+    if len(found) != 1:
+        raise ConfigError(f"{path}: an aggregate of one sweep was expected, not of {len(found)}")
+    version, sweep_id = (str(value) for value in found[0])
+    if version.partition(".")[0] != SCHEMA_VERSION.partition(".")[0]:
+        raise NewerSchemaError(f"{path}: its schema_version is {version}, this version of aiperf reads {SCHEMA_VERSION}; use a later one")
+    return sweep_id
+
+
+def retried(attach: Callable[[], Found], path: Path) -> Found:
+    """Open a file, for two seconds again and again while someone writes to it.
+
+    Raises MeasureError after that, ConfigError for what is no DuckDB file.
+    """
+    until = clock.monotonic_ns() + round(_PATIENCE_S * clock.SECOND)
+    while True:
+        try:
+            return attach()
+        except duckdb.Error as exc:
+            if "set lock" not in str(exc):
+                raise ConfigError(f"{path}: cannot be read: {first_line(exc)}") from exc
+            if clock.monotonic_ns() >= until:
+                raise MeasureError(f"{path}: someone has been writing to it for {_PATIENCE_S:g} s") from exc
+        clock.sleep(_LOOK_S)
+
+
+def record_files(folder: Path, sweep_id: str, campaign: str | None = None) -> list[RecordFile]:
+    """The records of a campaign's trials, where it now lies."""
+    return [RecordFile(path, campaign, trial_id(sweep_id, path.parts[-3])) for path in sorted(folder.glob("trials/*/records/*.parquet"))]
+
+
+def view_records(connection: DuckDBPyConnection, files: Sequence[RecordFile], columns: Sequence[str] = ("trial_id",)) -> None:
+    """Make the view `records` over these files, each row with these columns of its file; without a file it is empty, but typed."""
+    if not files:
+        connection.execute(
+            f"CREATE TEMP VIEW records AS {tables.nothing(dict.fromkeys(columns, 'VARCHAR') | dict(tables.record_columns()))}"
+        )
+        return
+    connection.register(
+        "_found",
+        pa.table({"filename": [str(file.path) for file in files]} | {name: [getattr(file, name) for file in files] for name in columns}),
+    )
+    connection.execute("CREATE TEMP TABLE _files AS SELECT * FROM _found")
+    connection.unregister("_found")
+    listed = tables.words(str(file.path) for file in files)
+    connection.execute(
+        f"CREATE TEMP VIEW records AS SELECT {', '.join(f'f.{name}' for name in columns)}, r.* EXCLUDE (filename) "  # noqa: S608 - every name is quoted
+        f"FROM read_parquet({listed}, filename = true, union_by_name = true) r JOIN _files f ON r.filename = f.filename"
+    )
+
+
+def first_line(exc: Exception) -> str:
+    """What a library says, without the lines of advice below it."""
+    return str(exc).strip().partition("\n")[0]
+
+
+@contextmanager
+def _beside(path: Path) -> Iterator[tuple[Path, bool]]:
+    """A copy to write into, which takes the file's name if all goes well; what a killed writer left is overwritten."""
+    unfinished, log = path.with_name(_UNFINISHED), path.with_name(f"{_UNFINISHED}.wal")
+    is_new = not path.exists()
+    try:
+        log.unlink(missing_ok=True)
+        unfinished.unlink(missing_ok=True)
+        if not is_new:
+            shutil.copyfile(path, unfinished)
+        yield unfinished, is_new
+        unfinished.replace(path)
+    finally:
+        for left in (unfinished, log):
+            with suppress(OSError):  # nothing is left if all went well; otherwise the first refusal is the one to tell
+                left.unlink(missing_ok=True)
+
+
+@contextmanager
+def _writer(unfinished: Path, *, is_new: bool) -> Iterator[DuckDBPyConnection]:
+    """The copy to write into; with the block everything is in the file and nothing in a log beside it."""
+    with duckdb.connect() as connection:
+        connection.execute(f"ATTACH {tables.text(str(unfinished))} AS campaign {_STORAGE if is_new else ''}")
+        connection.execute("USE campaign")
+        yield connection
+        connection.execute("CHECKPOINT campaign")
+        connection.execute("USE memory")
+        connection.execute("DETACH campaign")
+
+
+@contextmanager
+def _refusals(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except _REFUSALS as exc:
+        why = exc.strerror if isinstance(exc, OSError) and exc.strerror else first_line(exc)
+        raise MeasureError(f"{path}: cannot be written ({why})") from exc
+
+
+def _create(connection: DuckDBPyConnection, sweep_id: str) -> None:
+    connection.execute("CREATE TABLE about (schema_version VARCHAR, sweep_id VARCHAR)")
+    connection.execute("INSERT INTO about VALUES (?, ?)", [SCHEMA_VERSION, sweep_id])
+    for table in tables.TABLES:
+        connection.execute(tables.creation(table))
+
+
+def _replace(connection: DuckDBPyConnection, found: Rows) -> None:
+    """Take away what is there of these trials and of the sweep, then add it anew; apart, since a key is free only after a commit."""
+    connection.execute("BEGIN")
+    for table, columns in tables.TABLES.items():
+        key, values = ("trial_id", list(found.trial_ids)) if "trial_id" in columns else ("sweep_id", [found.sweep_id])
+        connection.execute(f"DELETE FROM {table} WHERE {key} IN (SELECT unnest(?::VARCHAR[]))", [values])  # noqa: S608 - names of ours
+    connection.execute("COMMIT")
+    connection.execute("BEGIN")
+    for table in tables.TABLES:
+        connection.register("_rows", found.arrow(table))
+        connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM _rows")  # noqa: S608 - a name of ours
+        connection.unregister("_rows")
+    connection.execute("COMMIT")

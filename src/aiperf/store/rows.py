@@ -1,0 +1,174 @@
+"""What is written into a campaign's tables: a sweep, its trials and what was derived from them, as rows."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any
+
+import pyarrow as pa
+
+from aiperf import clock
+from aiperf.finite import is_finite_value, scrub_non_finite
+from aiperf.results import MetricValue, Summary
+from aiperf.store.tables import TABLES, Columns
+
+STATES = ("planned", "running", "complete", "failed", "pruned", "stopped")
+"""What a sweep or a trial can be in."""
+
+Row = tuple[Any, ...]
+
+ARROW = {
+    "VARCHAR": pa.string(), "INTEGER": pa.int32(), "BIGINT": pa.int64(), "DOUBLE": pa.float64(), "BOOLEAN": pa.bool_(),
+    "TIMESTAMP": pa.timestamp("us"),
+}  # fmt: skip
+"""DuckDB's types of the columns as Arrow's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """A campaign as its table tells it; a single run is a sweep of one, with planner `none`.
+
+    `sweep_id` is the campaign folder's name, `config` the text of the experiment (or of the sweep) without secrets,
+    times are CLOCK_REALTIME nanoseconds.
+    """
+
+    sweep_id: str
+    name: str
+    config: str
+    started_ns: int
+    ended_ns: int | None = None
+    state: str = "complete"
+    stop_reason: str | None = None
+    planner: str = "none"
+    objective: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One trial: `dir` is its folder below the campaign, `params` what it was set to (dotted names, no secrets).
+
+    `feasible` unset is whether every promise of the summary was kept (null where nothing was promised);
+    `objective` is the value that a search judges by.
+    """
+
+    number: int
+    dir: str
+    params: Mapping[str, Any]
+    started_ns: int
+    ended_ns: int | None = None
+    state: str = "complete"
+    summary: Summary | None = None
+    repeat: int = 0
+    feasible: bool | None = None
+    objective: float | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """What was found over all trials of a sweep: a knee, a member of a front, a coefficient of a fit."""
+
+    name: str
+    value: float | None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows by table, each in the order of its columns."""
+
+    sweep_id: str
+    trial_ids: tuple[str, ...]
+    found: Mapping[str, list[Row]] = field(default_factory=dict)
+
+    def arrow(self, table: str) -> pa.Table:
+        """The rows of a table; empty if there are none."""
+        return _arrow(TABLES[table], self.found.get(table, []))
+
+
+def rows(sweep: Sweep, trials: Sequence[Trial], derived: Iterable[Derived]) -> Rows:
+    """Everything as rows, what is no number as null."""
+    found: dict[str, list[Row]] = {table: [] for table in TABLES}
+    found["sweeps"].append((
+        sweep.sweep_id, sweep.name, sweep.planner, sweep.objective, sweep.state, sweep.stop_reason, _utc(sweep.started_ns),
+        _utc(sweep.ended_ns), sweep.config,
+    ))  # fmt: skip
+    found["derived"] += [(sweep.sweep_id, one.name, scrub_non_finite(one.value), one.detail) for one in derived]
+    ids = []
+    for trial in trials:
+        ids.append(trial_id(sweep.sweep_id, trial.dir))
+        found["trials"].append(_trial(ids[-1], sweep.sweep_id, trial))
+        found["params"] += [(ids[-1], name, *_param(value)) for name, value in trial.params.items()]
+        if trial.summary is not None:
+            _judged(found, ids[-1], trial.summary)
+    return Rows(sweep.sweep_id, tuple(ids), found)
+
+
+def trial_id(sweep_id: str, folder: str) -> str:
+    """The same wherever the campaign lies: its own name and the name of the trial's folder, `20260102T030405Z-abc123/0001`."""
+    return f"{sweep_id}/{PurePosixPath(folder).name}"
+
+
+def flat(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Nested values by dotted name; what is empty and what is unset is left out."""
+    found: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            found |= flat(value, f"{above}{name}.")
+        elif value is not None and value != []:
+            found[f"{above}{name}"] = value
+    return found
+
+
+def feasible(summary: Summary) -> bool | None:
+    """Whether every promise was kept, the gate's too; None where nothing was promised."""
+    return summary.gate_met and all(slo.met for slo in summary.slos) if summary.slos else None
+
+
+def _trial(named: str, sweep_id: str, trial: Trial) -> Row:
+    kept, word = trial.feasible, None
+    if trial.summary is not None:
+        kept, word = feasible(trial.summary) if kept is None else kept, trial.summary.verdict.word
+    return (
+        named, sweep_id, trial.number, trial.repeat, trial.state, word, kept, scrub_non_finite(trial.objective),
+        _utc(trial.started_ns), _utc(trial.ended_ns), trial.dir, trial.error,
+    )  # fmt: skip
+
+
+def _judged(found: dict[str, list[Row]], named: str, summary: Summary) -> None:
+    for metric in _metrics(summary):
+        found["metrics"] += [(named, *cells) for cells in _statistics(metric)]
+    found["reasons"] += [(named, reason.reason, reason.detail) for reason in summary.verdict.reasons]
+    found["slos"] += [
+        (named, slo.metric, slo.stat, slo.op, slo.threshold, scrub_non_finite(slo.value), slo.met) for slo in summary.slos
+    ]  # fmt: skip
+
+
+def _metrics(summary: Summary) -> Iterator[MetricValue]:
+    """Those of the judged window, and of the whole run only what the window has not."""
+    yield from summary.metrics
+    known = {metric.metric for metric in summary.metrics}
+    yield from (metric for metric in summary.whole if metric.metric not in known)
+
+
+def _statistics(metric: MetricValue) -> Iterator[Row]:
+    for stat, value in metric.stats.items():
+        yield metric.metric, stat, scrub_non_finite(value), metric.unit, metric.n, None, None, stat not in metric.unsupported
+
+
+def _param(value: Any) -> tuple[str | None, float | None]:
+    """A value as text, and as a number where it is one."""
+    if value is None or isinstance(value, str):
+        return value, None
+    number = float(value) if is_finite_value(value) else None
+    return json.dumps(scrub_non_finite(value), ensure_ascii=False, default=str), number
+
+
+def _utc(ns: int | None) -> int | None:
+    return None if ns is None else ns // clock.MICROSECOND
+
+
+def _arrow(columns: Columns, found: Sequence[Row]) -> pa.Table:
+    by_column = zip(*found) if found else ([] for _ in columns)
+    return pa.table({name: pa.array(values, ARROW[kind]) for (name, kind), values in zip(columns.items(), by_column)})
