@@ -3,7 +3,7 @@
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import IO
@@ -12,10 +12,11 @@ import pyarrow as pa
 
 from aiperf.cli import output
 from aiperf.config.nearest import unknown
-from aiperf.errors import ConfigError, MeasureError
+from aiperf.errors import ConfigError
 from aiperf.report import grid, streams
 from aiperf.store import joined, tables
 from aiperf.store.points import HEADLINE, TRIAL
+from aiperf.store.whole import whole
 
 EXAMPLES: Mapping[str, str] = {
     "the latest runs, and whether they can be believed": (
@@ -68,28 +69,13 @@ def main(words: Sequence[str], flags: Mapping[str, str | None]) -> int:
 
 
 def _sink(out: str | None) -> AbstractContextManager[IO[bytes]]:
-    return _printed() if out is None else _whole(Path(out))
+    return _printed() if out is None else whole(Path(out))
 
 
 @contextmanager
 def _printed() -> Iterator[IO[bytes]]:
     with output.written():
         yield sys.stdout.buffer
-
-
-@contextmanager
-def _whole(path: Path) -> Iterator[IO[bytes]]:
-    """A file that has its name only when it is complete. Raises MeasureError where the disk refuses."""
-    unfinished = path.with_name(f"{path.name}.part")
-    try:
-        with unfinished.open("wb") as file:
-            yield file
-        unfinished.replace(path)
-    except OSError as exc:
-        raise MeasureError(f"{path}: cannot be written ({exc.strerror or exc})") from exc
-    finally:
-        with suppress(OSError):  # it is gone if all went well
-            unfinished.unlink()
 
 
 def _table(schema: pa.Schema, batches: Iterator[pa.RecordBatch], sink: IO[bytes]) -> None:

@@ -6,13 +6,13 @@ from numpy.typing import NDArray
 from aiperf import chance
 from aiperf.config.dataset import Dataset
 from aiperf.dataset.bank import Picks, Wording
+from aiperf.dataset.samplers import OneByOne
 from aiperf.dataset.sizes import Sizes
 from aiperf.errors import ConfigError
 from aiperf.plugin import plugins
 from aiperf.seams import Sampler
 from aiperf.workload import Lengths, Turn
 
-_STRETCH = 1024
 _LANES = 4
 _DEVIATIONS = 10  # a normal draw of 53 bits is not further out than 8.6
 _MOST_TOKENS = np.iinfo(np.int32).max
@@ -32,7 +32,7 @@ class SyntheticDatasetComposer:
         _check(options)
         self._wording, self._batch = wording, options.batch_size
         self._rows = _rows(options, seed)
-        self._stretch: tuple[int, list[int]] = (-1, [])
+        self._one = None if self._rows is None else OneByOne(self._rows)
         self._input = Sizes(options.input_tokens.mean, options.input_tokens.stddev, chance.child_seed(seed, "input_tokens"))
         self._output = output.mean and Sizes(output.mean, output.stddev, chance.child_seed(seed, "output_tokens"))
         self._run = chance.child_seed(seed, f"text:{wording.salt}")
@@ -42,7 +42,7 @@ class SyntheticDatasetComposer:
 
     def turn(self, conversation: int, *, warmup: bool) -> Turn:
         """The texts of a conversation, rendered now."""
-        row = conversation if self._rows is None else self._row(self._rows, conversation)
+        row = conversation if self._one is None else self._one.row(conversation)
         size = self._input.at(row)
         key = chance.child_seed(self._warmup if warmup else self._run, str(row))
         picks = self._picks(key, self._wording.size(size))
@@ -61,13 +61,6 @@ class SyntheticDatasetComposer:
     def due_ns(self) -> None:
         """Nothing was recorded."""
         return
-
-    def _row(self, rows: Sampler, conversation: int) -> int:
-        """The entry of one conversation; those of its neighbours are kept, since one alone costs as much as hundreds."""
-        number, place = divmod(conversation, _STRETCH)
-        if number != self._stretch[0]:
-            self._stretch = number, rows.rows(np.arange(number * _STRETCH, (number + 1) * _STRETCH)).tolist()
-        return self._stretch[1][place]
 
     def _picks(self, key: int, size: int) -> list[Picks]:
         """A row of words for each text of a batch."""

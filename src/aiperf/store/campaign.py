@@ -1,6 +1,5 @@
 """A campaign's folder: made exclusively, written whole or not at all, never overwritten."""
 
-import contextlib
 import json
 import secrets
 import shutil
@@ -12,6 +11,7 @@ from typing import Any
 from aiperf import clock
 from aiperf.errors import ConfigError, MeasureError
 from aiperf.finite import scrub_non_finite
+from aiperf.store.whole import whole
 
 _TRIAL = "trials/0001"
 
@@ -53,17 +53,14 @@ class Campaign:
         return self.trial / "run.log"
 
     def write(self, name: str, content: str | bytes) -> None:
-        """Write a file whole: to another name first. Raises MeasureError where the disk refuses."""
+        """Write a file whole, in a folder that is made for it. Raises MeasureError where the disk refuses."""
         path = self.folder / name
-        unfinished = path.with_name(path.name + ".part")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            unfinished.write_bytes(content.encode() if isinstance(content, str) else content)
-            unfinished.replace(path)
         except OSError as exc:
-            with contextlib.suppress(OSError):  # the first refusal is the one to tell
-                unfinished.unlink()
             raise MeasureError(f"{path}: cannot be written ({exc.strerror})") from exc
+        with whole(path) as file:
+            file.write(content.encode() if isinstance(content, str) else content)
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Write numbers and words; what is no number becomes null."""

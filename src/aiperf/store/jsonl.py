@@ -1,15 +1,15 @@
 """records.jsonl: the records for tools that read no Parquet, an object a line with every column."""
 
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from aiperf.errors import MeasureError
+from aiperf.store.parquet import row_groups
+from aiperf.store.whole import whole
 
 NAME = "records.jsonl"
 _ROWS = 1_000
@@ -25,27 +25,18 @@ def write_records_jsonl(records: Path, path: Path) -> int:
     files = sorted(records.glob("*.parquet"))
     if not files:
         raise MeasureError(f"{records}: no records here (*.parquet)")
-    unfinished, count = path.with_name(f"{path.name}.part"), 0
-    try:
-        with unfinished.open("wb") as out:
-            for line in (_ENCODER.encode(row) for file in files for row in _rows(file)):
-                out.write(line + b"\n")
-                count += 1
-        unfinished.replace(path)
-    except OSError as exc:
-        raise MeasureError(f"{path}: cannot be written ({exc.strerror or exc})") from exc
-    finally:
-        with suppress(OSError):  # it is gone if all went well
-            unfinished.unlink()
+    count = 0
+    with whole(path) as out:
+        for line in (_ENCODER.encode(row) for file in files for row in _rows(file)):
+            out.write(line + b"\n")
+            count += 1
     return count
 
 
 def _rows(file: Path) -> Iterator[dict[str, Any]]:
-    """The rows of a file by row groups, since Arrow reads a list of dictionary values only so."""
     try:
-        with pq.ParquetFile(file) as source:
-            for group in range(source.num_row_groups):
-                yield from _objects(source.read_row_group(group))
+        for group in row_groups(file):
+            yield from _objects(group)
     except (pa.ArrowException, OSError) as exc:
         raise MeasureError(f"{file}: the records cannot be read: {exc}") from exc
 

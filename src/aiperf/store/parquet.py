@@ -103,8 +103,13 @@ def read_plan(path: Path) -> pa.Table:
         raise MeasureError(f"{path}: the plan cannot be read: {exc}") from exc
 
 
-def _read(path: Path) -> pa.Table:
+def row_groups(path: Path) -> Iterator[pa.Table]:
     """A file by row groups, since Arrow reads a list of dictionary values only so."""
     with pq.ParquetFile(path) as file:
-        groups = [file.read_row_group(i) for i in range(file.num_row_groups)]
-        return pa.concat_tables(groups) if groups else file.schema_arrow.empty_table()
+        for group in range(file.num_row_groups):
+            yield file.read_row_group(group)
+
+
+def _read(path: Path) -> pa.Table:
+    groups = list(row_groups(path))
+    return pa.concat_tables(groups) if groups else pq.read_schema(path).empty_table()

@@ -7,9 +7,7 @@ file is the JSON Schema of the layout.
 import csv
 import io
 import json
-import os
 from collections.abc import Collection, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from typing import Any
 from aiperf.errors import MeasureError
 from aiperf.finite import scrub_non_finite
 from aiperf.results import STATS, MetricValue, Reason, Slo, Summary, Timeline, Verdict, Window
+from aiperf.store.whole import whole
 
 SCHEMA_VERSION = "1.1"
 JSON_NAME, CSV_NAME = "summary.json", "summary.csv"
@@ -29,9 +28,9 @@ def write(summary: Summary, folder: Path, *, name: str, formats: Collection[str]
     The folder exists. Raises MeasureError where the disk refuses.
     """
     text = json.dumps(scrub_non_finite(as_dict(summary, name=name)), indent=2, ensure_ascii=False, allow_nan=False)
-    _replace(folder / JSON_NAME, text + "\n")
+    _put(folder / JSON_NAME, text + "\n")
     if "csv" in formats:
-        _replace(folder / CSV_NAME, as_csv(summary))
+        _put(folder / CSV_NAME, as_csv(summary))
 
 
 def read(path: Path) -> Summary:
@@ -137,13 +136,6 @@ def _timeline(found: Mapping[str, Any] | None) -> Timeline | None:
     return Timeline(found["bin_s"], tuple(found["good"]), {name: tuple(counts) for name, counts in found["errors"].items()})
 
 
-def _replace(path: Path, text: str) -> None:
-    """Put a file in place whole: a reader sees the old one or the new one. Raises MeasureError where the disk refuses."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
-    except OSError as exc:
-        with suppress(OSError):
-            partial.unlink()
-        raise MeasureError(f"{path}: cannot be written ({exc.strerror})") from exc
+def _put(path: Path, text: str) -> None:
+    with whole(path) as file:
+        file.write(text.encode())

@@ -1,0 +1,23 @@
+"""Files that are written whole or not at all: to another name first, so that one that exists is complete."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from aiperf.errors import MeasureError
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[IO[bytes]]:
+    """A file that has its name only when the block is over. Raises MeasureError where the disk refuses, and leaves nothing behind."""
+    unfinished = path.with_name(f"{path.name}.part")
+    try:
+        with unfinished.open("wb") as file:
+            yield file
+        unfinished.replace(path)
+    except OSError as exc:
+        raise MeasureError(f"{path}: cannot be written ({exc.strerror or exc})") from exc
+    finally:
+        with suppress(OSError):  # it is gone if all went well; otherwise the first refusal is the one to tell
+            unfinished.unlink()
