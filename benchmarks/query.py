@@ -13,9 +13,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from aiperf.errors import AiperfError
-from aiperf.plugin import plugins
+from aiperf.plugin.metrics import of_requests, of_runs
 from aiperf.results import STATS, MetricValue, Summary, Verdict, Window
-from aiperf.store.aggregate import commit, opened
+from aiperf.store import joined
+from aiperf.store.aggregate import commit
 from aiperf.store.rows import Sweep, Trial
 from harness import Figures, Table, alternate, command, least, median, worst
 
@@ -40,10 +41,9 @@ print(rows)
 
 def summary() -> Summary:
     """Every metric that a run has, with every statistic."""
-    entries = list(plugins.iter_entries("metric"))
+    kinds = ((of_requests(), STATS), (of_runs(), ("avg",)))
     found = (
-        MetricValue(entry.name, entry.metadata["unit"], dict.fromkeys(STATS if entry.metadata["kind"] == "record" else ("avg",), 2.5), 100)
-        for entry in entries
+        MetricValue(entry.name, entry.metadata["unit"], dict.fromkeys(stats, 2.5), 100) for entries, stats in kinds for entry in entries
     )
     return Summary(Window(0, 10**10), tuple(found), (), {}, {}, {}, (), Verdict())
 
@@ -97,11 +97,12 @@ def watching(folder: Path) -> Figures:
 def whole(folder: Path) -> bool:
     """Whether a reader finds as many points as trials."""
     try:
-        with opened(folder) as connection:
-            (found,) = connection.execute("SELECT (SELECT count(*) FROM trials), (SELECT count(*) FROM points)").fetchall()
+        sql = "SELECT (SELECT count(*) FROM trials) AS trials, (SELECT count(*) FROM points) AS points"
+        with joined.asked(sql, joined.campaigns(folder)) as answer:
+            (found,) = (row for batch in answer.batches for row in batch.to_pylist())
     except AiperfError:
         return False
-    return found[0] == found[1] > 0
+    return found["trials"] == found["points"] > 0
 
 
 def committing(folder: Path) -> None:

@@ -3,13 +3,18 @@
 A page is played from its top in one folder. Each command of a ```bash block is run as it stands, but for three things:
 a run is shortened by SHORT, the address of a server is that of a simulator, and a simulator gets a free port. What stands
 behind `<!-- file: NAME -->` is saved under that name, what stands behind `<!-- output -->` is held against what was printed.
+A package that a page installs (`pip install -e ./FOLDER`) is laid out as an installation leaves it, the code and beside it the
+dist-info with its entry points: pip would want a build backend, and would put it into the environment of these tests.
 """
 
+import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
+import tomllib
 import urllib.request
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Sequence
@@ -25,14 +30,14 @@ from aiperf.config import describe
 from aiperf.config.compose import load
 from aiperf.config.simulator import SHARES
 from aiperf.metrics.statistics import floor
-from aiperf.plugin import plugins
+from aiperf.plugin.metrics import of_requests, of_runs
 from aiperf.records import ERRORS, NOT_FAILURES
 from aiperf.results import REASONS
-from aiperf.simulator.draws import FAULT_CLASSES
+from fault_classes import FAULT_CLASSES
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("README.md", *(path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "docs").glob("*.md"))))
-LANGUAGES = ("bash", "yaml", "json", "")
+LANGUAGES = ("bash", "yaml", "json", "python", "toml", "")
 
 SHORT = (
     "timing.stop.requests=10",
@@ -52,6 +57,7 @@ EXPECTED = {
         ("python -m aiperf experiment=mooncake_replay endpoint=vllm", 0, r"^VALID"),
         ('python -m aiperf query "SELECT', 0, r"quickstart/.* VALID "),
         ("python -m aiperf report", 0, r"^results: outputs/quickstart/"),
+        ("python -m aiperf plugins endpoint", 0, r"^completions +aiperf"),
     ),
     "docs/quickstart.md": (
         ("aiperf experiment=quickstart", 0, r"^VALID"),
@@ -71,10 +77,27 @@ EXPECTED = {
         ("aiperf experiment=quickstart endpoint.max_answer_bytes", 3, r"^  too_large \d"),
         ("aiperf timing=request_rate", 0, r"^requests: planned 10 .* unsent \(duration\) \d .* abandoned \d"),
     ),
+    "docs/plugins.md": (
+        ("python -m pip install -e ./my-plugins", 0, r"^my_plugins-0\.1\.0"),
+        ("aiperf plugins endpoint plain", 0, r"^  options +prefix: str"),
+        ("aiperf plugins --validate", 0, r"nothing imported: all are right"),
+        ("aiperf plugins --validate --import", 0, r"protocols: all are right"),
+        ("aiperf plugins endpoint plain", 0, r"^  package +my-plugins 0\.1\.0"),
+        ("aiperf experiment=quickstart endpoint.type=plain", 0, r"^  plugin\.choices +1"),
+        ('aiperf query "SELECT', 0, r"^plugin\.choices +avg +1 +10"),
+        ("aiperf endpoint=simulator endpoint.type=plain", 2, r"there is no option 'prefx', did you mean prefix\?"),
+        ("python -m pytest ./my-plugins", 0, r"\d passed"),
+        ("aiperf plugins new dataset_sampler far_apart", 0, r"^aiperf-far-apart: a plugin that works"),
+        ("python -m pip install -e ./aiperf-far-apart", 0, r"^aiperf_far_apart-0\.1\.0"),
+        ("python -m pytest ./aiperf-far-apart", 0, r"\d passed"),
+    ),
     "docs/configuration.md": (),
     "docs/metrics.md": (),
 }
 """By page, how its commands begin in their order, the exit code of each, and a line of what it prints."""
+
+SITE = ".installed"
+"""Where in the folder of a page its packages lie."""
 
 NOT_PRINTED = ("profiling ",)
 """Lines of an output that come every five seconds, which a shortened run does not last."""
@@ -116,24 +139,29 @@ class Sitting:
         elif block.marker == "files":
             check_files(block.text, self.folder)
         elif block.commands:
-            said = [self.run(command) for command in block.commands if not command.startswith(INSTALLS)]
+            said = [self.run(command) for command in block.commands if "./" in command or not command.startswith(INSTALLS)]
             self.said = "".join(said) or self.said
         else:
             assert block.language == "bash", f"a block of {block.language or 'nothing'} without a marker: {block.text[:80]}"
 
     def run(self, command: str) -> str:
-        words = arguments(command)
         begins, code, line = self.expected.pop(0)
         assert command.startswith(begins), f"{command!r} stands where {begins!r} is expected"
-        if words[:1] == ["simulate"]:
-            said, ended = simulated(words)
-        else:
-            asked = [word.replace(ADDRESS, self.server) for word in words]
-            done = aiperf([*asked, *(SHORT if is_run(words) else ())], self.folder)
-            said, ended = done.stdout + done.stderr, done.returncode
+        said, ended = self.said_by(command)
         assert ended == code, f"{command}\n{said}"
         assert re.search(line, said, re.MULTILINE), f"{command}: nothing like {line!r}\n{said}"
         return said
+
+    def said_by(self, command: str) -> tuple[str, int]:
+        if command.startswith(INSTALLS):
+            folder = self.folder / command.split()[-1]
+            return (installed(folder, self.folder / SITE), 0) if " install " in command else pytested(folder, self.folder)
+        words = arguments(command)
+        if words[:1] == ["simulate"]:
+            return simulated(words)
+        asked = [word.replace(ADDRESS, self.server) for word in words]
+        done = aiperf([*asked, *(SHORT if is_run(words) else ())], self.folder)
+        return done.stdout + done.stderr, done.returncode
 
 
 @cache
@@ -160,7 +188,34 @@ def is_run(words: Sequence[str]) -> bool:
 
 
 def aiperf(words: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "aiperf", *words], cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    return python(["-m", "aiperf", *words], folder, folder)
+
+
+def python(words: Sequence[str], folder: Path, page: Path) -> subprocess.CompletedProcess[str]:
+    """Python in a folder, with what a page has installed."""
+    environment = {**os.environ, "PYTHONPATH": str(page / SITE)} if (page / SITE).exists() else None
+    return subprocess.run(
+        [sys.executable, *words], cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )  # fmt: skip
+
+
+def installed(folder: Path, site: Path) -> str:
+    """The name of the dist-info of a package that is laid out now."""
+    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+    package = project["name"].replace("-", "_")
+    shutil.copytree(next(path for path in (folder / package, folder / "src" / package) if path.is_dir()), site / package)
+    info = site / f"{package}-{project['version']}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n")
+    points = "".join(f"{name} = {value}\n" for name, value in project["entry-points"]["aiperf.plugins"].items())
+    (info / "entry_points.txt").write_text(f"[aiperf.plugins]\n{points}")
+    return info.name
+
+
+def pytested(folder: Path, page: Path) -> tuple[str, int]:
+    """What pytest says of a package that is installed; it is told that nothing above the package is to be read."""
+    done = python(["-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(folder), str(folder)], folder, page)
+    return done.stdout + done.stderr, done.returncode
 
 
 def started(words: Sequence[str]) -> tuple["subprocess.Popen[str]", str]:
@@ -263,7 +318,7 @@ def test_a_command_of_another_kind_fails(command: str) -> None:
 def test_every_yaml_is_an_experiment(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for block in blocks(name):
-        if block.language == "yaml":
+        if block.language == "yaml" and (block.file or "experiments/").startswith("experiments/"):
             path = tmp_path / (block.file or "")
             path.parent.mkdir(exist_ok=True)
             path.write_text(block.text, encoding="utf-8")
@@ -288,7 +343,7 @@ def test_every_key_that_is_named_exists(name: str) -> None:
     keys = {row.path for row in describe.everything()}
     above = {".".join(key.split(".")[:depth]) for key in keys for depth in range(1, key.count(".") + 2)}
     groups = {key.split(".")[0] for key in keys if "." in key}
-    free = tuple(f"{key}." for key in ("goodput.slos", "endpoint.extra", "endpoint.headers"))
+    free = tuple(f"{key}." for key in ("goodput.slos", "endpoint.extra", "endpoint.headers", "endpoint.options"))
     named = {found for code in re.findall(r"`([^`\n]+)`", page(name)) for found in re.findall(r"(?<![\w./])[a-z]+(?:\.[a-z_0-9]+)+", code)}
     strangers = {key for key in named if key.split(".")[0] in groups and key not in above and not key.startswith(free)}
     assert strangers == set()
@@ -358,7 +413,7 @@ class TestConcepts:
         drawing = ET.fromstring(text)  # noqa: S314 - a file of ours
         words = " ".join(part for part in drawing.itertext())
         assert not re.search(r"href|@import|url\(|<image|<script", text)
-        metrics = {entry.name for entry in plugins.iter_entries("metric")}
+        metrics = {entry.name for entry in (*of_requests(), *of_runs())}
         assert set(re.findall(r"\b[a-z]+(?:_[a-z]+)+\b", words)) <= metrics
         for stamp in ("due", "ready", "started", "sent", "first token", "last token", "end"):
             assert stamp in words, stamp

@@ -123,9 +123,13 @@ UNSCRUBBED: dict[str, str] = {
     "config/endpoint.py": "asks whether a value can be JSON, NaN refused, and writes nothing",
     "config/expected.py": "shows in a message what someone typed, a NaN as well",
     "dataset/fields.py": "shows in a message what a row of a data file holds",
+    "endpoints/foreign.py": "a request's body; NaN is refused there",
     "endpoints/openai.py": "a request's body, no result: it says what the experiment says, and msgspec writes what is no number as null",
+    "metrics/asides.py": "what is written there was scrubbed by its one caller",
+    "plugin/generate.py": "JSON schemas, made of models",
     "report/grid.py": "shows a nested value in a cell of a table, a NaN as well",
     "report/streams.py": "msgspec writes what is no number as null, and rows are many",
+    "testing/planned.py": "rows of a sample data file, some of them bad on purpose",
     "store/jsonl.py": "msgspec writes what is no number as null, and rows are many",
     "simulator": "a server's answers and its log: names and whole numbers that it makes itself",
 }

@@ -36,7 +36,10 @@ SCHEMA = pa.schema(
         ("asked_input_tokens", pa.int32()), ("asked_output_tokens", pa.int32()),
         ("input_tokens", pa.int32()), ("output_tokens", pa.int32()), ("reasoning_tokens", pa.int32()),
         ("chunk_ns", pa.list_(_NS)), ("chunk_channel", pa.list_(pa.dictionary(pa.int8(), pa.string()))),
-        ("chunk_tokens", pa.list_(pa.int32())),
+        ("chunk_tokens", pa.list_(pa.int32())), ("plugin", pa.large_string()),
     ]
 )  # fmt: skip
-"""The columns that scripts hold on to; `coalesced` counts events that shared a read with an earlier one."""
+"""The columns that scripts hold on to; `coalesced` counts events that shared a read with an earlier one.
+
+`plugin` is JSON: what an endpoint had to say besides (large, since all of a run can be more than 2 GB).
+"""

@@ -1,4 +1,8 @@
-"""Every protocol, one page. A seam has one to three methods; what crosses it is frozen, or an Exchange in flight."""
+"""Every protocol, one page. A seam has one to three methods; what crosses it is frozen, or an Exchange in flight.
+
+`Made as` says how a plugin is called into being; `endpoint`, `dataset` and `timing` are those groups of the experiment.
+One whose class has an `Options` model gets `options=` besides: what `<group>.options` says, checked.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +12,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:  # a launch reads this page before anything else; numpy and Arrow would be a fifth of it
     from contextlib import AbstractContextManager
+    from pathlib import Path
 
     import numpy as np
     import pyarrow as pa
     from numpy.typing import NDArray
 
-    from aiperf.results import Outlook, Pulse, Slo
+    from aiperf.results import Outlook, Pulse, Slo, Summary
     from aiperf.spool import Exchange
     from aiperf.workload import Lengths, Schedule, Turn
 
@@ -66,7 +71,10 @@ class Readiness(Protocol):
 
 
 class Transport(Protocol):
-    """Carries bytes and stamps them. Whatever goes wrong with a request becomes its error class; nothing is raised."""
+    """Carries bytes and stamps them. Whatever goes wrong with a request becomes its error class; nothing is raised.
+
+    Made as `cls(endpoint, origins, hint=, sockets=)`.
+    """
 
     def tell(self, flights: Flights) -> None:
         """Say from now on what lands to this load."""
@@ -95,7 +103,10 @@ class Flights(Protocol):
 
 
 class Endpoint(Protocol):
-    """What is said: bodies out, events in. Pure."""
+    """What is said: bodies out, events in. Pure.
+
+    Made as `cls(endpoint, model=, exact=, usage=)`.
+    """
 
     token_hint: bytes
     """A regular expression that finds an event with a generated token; it may miss one, it must not find what is none."""
@@ -109,12 +120,13 @@ class Endpoint(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The bytes of one request as they came: a body per read, beside what HTTP said."""
+    """The bytes of one request as they came, a body a read, and what HTTP said; `stamps` are when (ns, one a read), where known."""
 
     status: int | None
     content_type: str | None
     bodies: Sequence[bytes]
     complete: bool
+    stamps: Sequence[int] = ()
 
 
 @dataclass(slots=True)
@@ -141,6 +153,8 @@ class Said:
     """What was generated, where the server did not count it (no usage); None where it did."""
     choices: int = 1
     """How many answers it holds: several to a batch of prompts, each of the length that was asked for."""
+    plugin: Mapping[str, Any] | None = None
+    """What an endpoint has to say besides; it becomes the column `plugin`, and finite numbers in it are summarised."""
 
 
 SAYS = ("texts", "messages", "payload", "tools", "batches", "token_ids")
@@ -151,6 +165,8 @@ class Source(Protocol):
     """Where conversations come from: turns by number, rendered when asked for and never kept.
 
     `notes` are sentences for a person; `says` are names of SAYS, what its turns hold.
+
+    Made as `cls(dataset, seed=, wording=)`.
     """
 
     notes: tuple[str, ...]
@@ -170,6 +186,8 @@ class Loader(Protocol):
     """The rows of a data file: columns of numbers, and what is long read from the file when a row is rendered.
 
     Raises DataError for rows that cannot be used, with file, line, field and value. `notes` and `says` as in Source.
+
+    Made as `cls(path, dataset, seed=, wording=)`.
     """
 
     notes: tuple[str, ...]
@@ -193,7 +211,10 @@ class Loader(Protocol):
 
 
 class Sampler(Protocol):
-    """Which row a conversation is. Pure and seeded: conversations are counted without end, rows end."""
+    """Which row a conversation is. Pure and seeded: conversations are counted without end, rows end.
+
+    Made as `cls(rows, seed=)`.
+    """
 
     def rows(self, conversations: NDArray[np.int64]) -> NDArray[np.int64]:
         """The rows of these conversations."""
@@ -214,7 +235,10 @@ class Tokenizer(Protocol):
 
 
 class Arrivals(Protocol):
-    """An arrival process: pure and seeded. The same seed gives the same times; longer arrays begin with shorter ones."""
+    """An arrival process: pure and seeded. The same seed gives the same times; longer arrays begin with shorter ones.
+
+    Made as `cls(rate_per_s, seed=)`.
+    """
 
     def offsets(self, count: int) -> NDArray[np.int64]:
         """The first `count` arrivals as int64 nanoseconds from the start, ascending."""
@@ -224,7 +248,10 @@ class Arrivals(Protocol):
 
 
 class Strategy(Protocol):
-    """Decides when requests are due, before the start."""
+    """Decides when requests are due, before the start.
+
+    Made as `cls(timing, seed=)`.
+    """
 
     def schedule(self, recorded_ns: NDArray[np.int64] | None) -> Schedule:
         """The phases of the run; `recorded_ns` are the data's own times, if they have any."""
@@ -233,8 +260,22 @@ class Strategy(Protocol):
 class Metric(Protocol):
     """A pure function on the columns of records: one value a row (a float64 array, or an Arrow list a row), null where there is none."""
 
-    def __call__(self, records: pa.Table) -> pa.Array:
+    def __call__(self, records: pa.Table, /) -> pa.Array:
         """The column."""
+
+
+class RunMetric(Protocol):
+    """A pure function on the judged window of a run: one value, None where there is none."""
+
+    def __call__(self, view: Any, /) -> float | None:
+        """The value; `view` is a `metrics.view.RunView`."""
+
+
+class Exporter(Protocol):
+    """A function that writes a file beside summary.json."""
+
+    def __call__(self, summary: Summary, trial: Path, /, *, name: str, records: Path) -> None:
+        """`trial` is the folder of summary.json, `records` that of the Parquet files, `name` the experiment's."""
 
 
 class Judge(Protocol):
@@ -248,7 +289,7 @@ class Judge(Protocol):
 class Job:
     """Work for a process of its own: a `module:function` that takes a Channel and the argument (pickled on the way).
 
-    `cores` are those that it may run on (None: any).
+    `cores` are those that it may run on (None: any), `log` is where its log lines go, and of which level.
     """
 
     name: str
@@ -256,6 +297,7 @@ class Job:
     argument: Any
     nice: int = 0
     cores: frozenset[int] | None = None
+    log: tuple[Path, str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +326,10 @@ class Channel(Protocol):
 
 
 class Cluster(Protocol):
-    """Where generators and processors live."""
+    """Where generators and processors live.
+
+    Made as `cls(hatched)`.
+    """
 
     def start(self, job: Job) -> None:
         """Start a worker under the job's name."""
@@ -303,7 +348,10 @@ class Cluster(Protocol):
 
 
 class Screen(Protocol):
-    """What a person sees while it runs."""
+    """What a person sees while it runs.
+
+    Made as `cls(say)`.
+    """
 
     def line(self, text: str) -> None:
         """Say something once."""

@@ -10,6 +10,7 @@ import pytest
 from aiperf.app import plan as planning
 from aiperf.app.data import data, salt_of
 from aiperf.app.plan import Plan
+from aiperf.app.session import table
 from aiperf.app.words import lines
 from aiperf.config.experiment import Experiment
 from aiperf.errors import ConfigError
@@ -44,26 +45,26 @@ def made(of: Experiment) -> Plan:
 
 def test_in_open_loop_every_arrival_is_in_the_table() -> None:
     plan = made(open_loop(warmup={"requests": 5}))
-    table = planning.table(plan, 3)
-    assert table.schema == PLAN_SCHEMA
-    assert table["request"].to_pylist() == [*range(20), *range(WARMUP_FROM, WARMUP_FROM + 5)]
-    assert table["phase"].to_pylist() == ["profiling"] * 20 + ["warmup"] * 5
-    due = table["due_ns"].to_numpy()
+    laid = table(plan, 3)
+    assert laid.schema == PLAN_SCHEMA
+    assert laid["request"].to_pylist() == [*range(20), *range(WARMUP_FROM, WARMUP_FROM + 5)]
+    assert laid["phase"].to_pylist() == ["profiling"] * 20 + ["warmup"] * 5
+    due = laid["due_ns"].to_numpy()
     assert due[20:].tolist() == [i * SECOND // 10 for i in range(5)]
     assert (due[:20] - due[0]).tolist() == [i * SECOND // 10 for i in range(20)]
     assert due[0] == plan.schedule.phases[0].duration_ns
-    assert set(table["seed"].to_pylist()) == {3}
-    assert set(table["turn"].to_pylist()) == {0}
+    assert set(laid["seed"].to_pylist()) == {3}
+    assert set(laid["turn"].to_pylist()) == {0}
     assert (plan.open_loop, plan.planned, plan.stop_ns) == (True, 20, 2 * SECOND)
 
 
 def test_in_closed_loop_the_table_holds_what_was_reached() -> None:
     plan = made(closed(warmup={"requests": 3}))
-    assert planning.table(plan, 3).num_rows == 0
-    table = planning.table(plan, 3, {"warmup": 3, "profiling": 7})
-    assert table["request"].to_pylist() == [*range(7), *range(WARMUP_FROM, WARMUP_FROM + 3)]
-    assert table["due_ns"].null_count == 10
-    assert table["conversation"].to_pylist() == [*range(7), *range(3)]
+    assert table(plan, 3).num_rows == 0
+    laid = table(plan, 3, {"warmup": 3, "profiling": 7})
+    assert laid["request"].to_pylist() == [*range(7), *range(WARMUP_FROM, WARMUP_FROM + 3)]
+    assert laid["due_ns"].null_count == 10
+    assert laid["conversation"].to_pylist() == [*range(7), *range(3)]
     assert (plan.open_loop, plan.planned, plan.stop_ns) == (False, 10, None)
 
 
@@ -73,19 +74,19 @@ def test_where_only_the_load_shows_how_many_there_are_none_are_planned() -> None
 
 def test_a_trace_keeps_its_rows_lengths_and_times(tmp_path: Path) -> None:
     plan = made(traced(tmp_path / "t.jsonl", speedup=2, start_s=0.9))
-    table = planning.table(plan, 3)
-    assert table["conversation"].to_pylist() == [2, 3, 4, 5]
-    assert table["input_tokens"].to_pylist() == [102, 103, 104, 105]
-    assert table["output_tokens"].to_pylist() == [7, 8, 9, 10]
-    assert table["due_ns"].to_pylist() == [i * SECOND // 4 for i in range(4)]
+    laid = table(plan, 3)
+    assert laid["conversation"].to_pylist() == [2, 3, 4, 5]
+    assert laid["input_tokens"].to_pylist() == [102, 103, 104, 105]
+    assert laid["output_tokens"].to_pylist() == [7, 8, 9, 10]
+    assert laid["due_ns"].to_pylist() == [i * SECOND // 4 for i in range(4)]
 
 
 def test_the_same_seed_is_the_same_plan_and_another_is_not() -> None:
     drawn = {"arrival": "poisson"}
-    tables = [planning.table(made(of), 3) for of in (open_loop(**drawn), open_loop(**drawn))]
+    tables = [table(made(of), 3) for of in (open_loop(**drawn), open_loop(**drawn))]
     assert tables[0].equals(tables[1])
     other = open_loop(**drawn).model_copy(update={"seed": 4})
-    assert not np.array_equal(planning.table(made(other), 4)["due_ns"].to_numpy(), tables[0]["due_ns"].to_numpy())
+    assert not np.array_equal(table(made(other), 4)["due_ns"].to_numpy(), tables[0]["due_ns"].to_numpy())
 
 
 def test_data_without_times_cannot_be_played_at_their_times() -> None:

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from aiperf.app.data import gathered
 from aiperf.app.jobs import Render, Target, speaker
-from aiperf.app.plan import Plan, make, table
+from aiperf.app.plan import Plan, gathered
+from aiperf.app.session import table
 from aiperf.config.compose import load
 from aiperf.config.experiment import Experiment
 from aiperf.paths import data_file
@@ -24,7 +24,7 @@ EXPERIMENTS = {
 
 def plan_of(name: str, *arguments: str) -> tuple[Experiment, Plan]:
     found = gathered(load(list(arguments)), print, name)
-    return found.composed.experiment, make(found.composed.experiment, found.data)
+    return found.composed.experiment, found.plan
 
 
 def bodies(experiment: Experiment, plan: Plan) -> Iterator[bytes]:

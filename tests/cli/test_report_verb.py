@@ -98,3 +98,42 @@ def test_a_run_that_failed_says_why(capsys, outputs):
     (folder / "receipt.json").write_text('{"error": "GET http://here/v1/models: Connection refused"}')
     assert main(["report", str(folder)]) == 2
     assert "has no summary.json: GET http://here/v1/models: Connection refused" in capsys.readouterr().err
+
+
+def echo(**others):
+    return {"category": "endpoint", "name": "echo", "package": "my-plugins", "version": "0.1.0"} | others
+
+
+@pytest.mark.parametrize(
+    ("brought", "said"),
+    [
+        ({"endpoint.type": echo()}, "endpoint.type=echo came from my-plugins 0.1.0, which is not installed here"),
+        (
+            {"record_processor.words": echo(category="record_processor", name="words")},
+            "record_processor.words came from my-plugins 0.1.0, which",
+        ),
+        ({"endpoint.type": echo(name="chat")}, "endpoint.type=chat came from my-plugins 0.1.0, which is not installed here"),
+        (
+            {"endpoint.type": echo(), "data_exporter.mine": echo(name="mine")},
+            "endpoint.type=echo, data_exporter.mine came from my-plugins 0.1.0, which is not installed here",
+        ),
+        ({"x.type": echo(category="no_category", package="aiperf")}, "x.type=echo came from aiperf 0.1.0, which does not have it any more"),
+    ],
+)
+def test_a_campaign_of_plugins_that_are_gone_is_shown_and_said(capsys, outputs, brought, said):
+    (outputs / "chat" / LATER / "receipt.json").write_text(json.dumps({"plugins": brought}))
+    assert main(["report", "outputs/chat"]) == 2
+    found = capsys.readouterr()
+    assert found.out == at_the_end(f"outputs/chat/{LATER}") + "\n"
+    assert found.err.startswith(f"aiperf: outputs/chat/{LATER}: {said}")
+    assert found.err.endswith(": what was written is shown, nothing of it can be computed again\n")
+    assert found.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[1]", "{}", '{"plugins": {}}', json.dumps({"plugins": {"endpoint.type": echo(name="chat", package="aiperf")}})]
+)
+def test_a_campaign_whose_plugins_are_here_is_only_shown(capsys, outputs, text):
+    (outputs / "chat" / LATER / "receipt.json").write_text(text)
+    assert main(["report", "outputs/chat"]) == 0
+    assert capsys.readouterr().err == ""

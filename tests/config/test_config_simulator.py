@@ -3,7 +3,7 @@ from pydantic import ValidationError
 
 from aiperf.config.keys import sentences
 from aiperf.config.simulator import SHARES, Faults
-from aiperf.simulator.draws import FAULT_CLASSES
+from fault_classes import FAULT_CLASSES
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,10 @@ from hypothesis import strategies as st
 from aiperf.config.experiment import Goodput
 from aiperf.config.slos import EACH, Limit, limits
 from aiperf.errors import ConfigError
-from aiperf.plugin import plugins
+from aiperf.plugin.metrics import of_requests
 from aiperf.results import STATS
 
-RECORD_METRICS = [entry.name for entry in plugins.iter_entries("metric") if entry.metadata["kind"] == "record"]
+RECORD_METRICS = [entry.name for entry in of_requests()]
 
 
 def test_a_scalar_is_of_each_request_and_a_mapping_over_the_window():

@@ -14,7 +14,14 @@ class Seen(io.StringIO):
 
 @pytest.mark.parametrize(
     ("variables", "colour"),
-    [({}, True), ({"NO_COLOR": "1"}, False), ({"NO_COLOR": ""}, True), ({"TERM": "dumb"}, False), ({"TERM": None}, False)],
+    [
+        ({}, True),
+        ({"NO_COLOR": "1"}, False),
+        ({"NO_COLOR": ""}, True),
+        ({"TERM": "dumb"}, False),
+        ({"TERM": "unknown"}, False),
+        ({"TERM": None}, False),
+    ],
 )
 def test_colours_are_for_who_wants_them(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str | None], colour: bool) -> None:
     for name, value in {"TERM": "xterm", "NO_COLOR": None, "COLUMNS": "77", **variables}.items():

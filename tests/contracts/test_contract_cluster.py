@@ -1,28 +1,18 @@
-"""What every cluster must keep: a job runs with its argument, is heard, hears, and its end is told once."""
+"""Every cluster of ours keeps its contract; and what local workers do when something goes wrong."""
 
 import os
 import signal
 import time
-from collections.abc import Iterator
 
 import pytest
+from builtin import every
 
 from aiperf.errors import MeasureError
-from aiperf.plugin.plugins import get_class, iter_entries
+from aiperf.plugin.plugins import get_class
 from aiperf.seams import Channel, Cluster, Event, Job
+from aiperf.testing import ClusterContract
 
 HERE = "test_contract_cluster"
-
-
-def echo(channel: Channel, argument: object) -> None:
-    channel.tell({"argument": argument})
-    for message in channel.told():
-        channel.tell(message)
-
-
-def wordy(channel: Channel, count: int) -> None:
-    for number in range(count):
-        channel.tell(b"x" * 10_000 + b"%d" % number)
 
 
 def size(channel: Channel, argument: bytes) -> None:
@@ -41,17 +31,19 @@ def until_stopped(channel: Channel, _: object) -> None:
     channel.tell("stopped")
 
 
+def weighed(channel: Channel, _: object) -> None:
+    while not (said := channel.told()) and not channel.closed:
+        time.sleep(0.005)
+    channel.tell([len(message) for message in said])
+
+
 def broken(channel: Channel, _: object) -> None:
     channel.tell("before")
     raise RuntimeError("this job is broken")
 
 
-@pytest.fixture(params=[entry.name for entry in iter_entries("cluster")])
-def cluster(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
-    monkeypatch.setenv("PYTHONPATH", os.path.dirname(__file__), prepend=os.pathsep)  # noqa: PTH120
-    made: Cluster = get_class("cluster", request.param)()
-    yield made
-    made.close()
+class TestEveryCluster(ClusterContract):
+    entry = every("cluster")
 
 
 def heard(cluster: Cluster, ends: int, seconds: float = 20) -> list[Event]:
@@ -62,36 +54,6 @@ def heard(cluster: Cluster, ends: int, seconds: float = 20) -> list[Event]:
         assert time.monotonic() < deadline, events
         events += cluster.wait(0.1)
     return events
-
-
-class TestEveryCluster:
-    def test_a_job_gets_its_argument_and_is_heard(self, cluster: Cluster) -> None:
-        argument = {"number": 2**40, "bytes": b"\0" * 300_000}
-        cluster.start(Job("one", f"{HERE}:echo", argument))
-        events = heard(cluster, 1)
-        assert [event.message for event in events if not event.ended] == [{"argument": argument}]
-        assert events[-1] == Event("one", ended=True)
-
-    def test_a_job_hears_what_it_is_told(self, cluster: Cluster) -> None:
-        cluster.start(Job("one", f"{HERE}:until_stopped", None))
-        cluster.tell("one", "stop")
-        assert [event.message for event in heard(cluster, 1)][-2:] == ["stopped", None]
-
-    def test_many_messages_come_whole_and_in_order(self, cluster: Cluster) -> None:
-        cluster.start(Job("one", f"{HERE}:wordy", 300))
-        messages = [event.message for event in heard(cluster, 1) if not event.ended]
-        assert messages == [b"x" * 10_000 + b"%d" % number for number in range(300)]
-
-    def test_workers_are_told_apart_and_each_ends_once(self, cluster: Cluster) -> None:
-        for name in ("one", "two", "three"):
-            cluster.start(Job(name, f"{HERE}:echo", name))
-        events = heard(cluster, 3)
-        assert {event.worker: event.message["argument"] for event in events if not event.ended} == {n: n for n in ("one", "two", "three")}
-        assert sorted(event.worker for event in events if event.ended) == ["one", "three", "two"]
-
-    def test_telling_a_worker_that_is_not_there_is_nothing(self, cluster: Cluster) -> None:
-        cluster.tell("nobody", "stop")
-        assert cluster.wait(0) == []
 
 
 def test_a_local_worker_that_is_killed_or_broken_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,6 +70,15 @@ def test_a_local_worker_that_is_killed_or_broken_is_named(monkeypatch: pytest.Mo
         events = cluster.wait(0.1)
     os.kill(events[0].message, signal.SIGKILL)
     assert heard(cluster, 1)[-1] == Event("killed", ended=True, error="was killed by signal 9")
+    cluster.close()
+
+
+def test_a_long_message_reaches_a_local_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", os.path.dirname(__file__), prepend=os.pathsep)  # noqa: PTH120
+    cluster: Cluster = get_class("cluster", "local")()
+    cluster.start(Job("weighed", f"{HERE}:weighed", None))
+    cluster.tell("weighed", b"x" * 2_000_000)
+    assert [event.message for event in heard(cluster, 1)] == [[2_000_000], None]
     cluster.close()
 
 
@@ -152,5 +123,5 @@ def test_a_local_worker_that_cannot_be_started_is_no_bug(monkeypatch: pytest.Mon
     monkeypatch.setattr("sys.executable", "/no/such/python")
     cluster: Cluster = get_class("cluster", "local")()
     with pytest.raises(MeasureError, match=r"one could not be started \(No such file or directory\)"):
-        cluster.start(Job("one", f"{HERE}:echo", None))
+        cluster.start(Job("one", f"{HERE}:until_stopped", None))
     cluster.close()

@@ -1,19 +1,21 @@
-"""What every endpoint must keep; a new one is added to KINDS with a stream and a whole answer that it understands."""
+"""Every endpoint of ours keeps its contract, and speaks OpenAI's dialects; a new one is added to KINDS with a stream and a whole answer."""
 
 import json
 import re
-from dataclasses import asdict
-from itertools import pairwise
 
 import pytest
+from builtin import every
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiperf.config.endpoint import Endpoint
+from aiperf.endpoints.speaking import spoken
 from aiperf.errors import ClientError
 from aiperf.plugin import plugins
-from aiperf.records import CHANNELS, ERRORS, TOKEN_CHANNELS
+from aiperf.records import CHANNELS, TOKEN_CHANNELS
 from aiperf.seams import Answer
+from aiperf.testing import EndpointContract
+from aiperf.testing.played import check_shape, check_split
 from aiperf.workload import Turn
 
 USAGE = b'"usage":{"prompt_tokens":3,"completion_tokens":3}'
@@ -89,19 +91,19 @@ def events_of(stream):
     return [event + b"\n\n" for event in stream.split(b"\n\n") if event]
 
 
-def check_shape(said, bodies):
-    assert len(said.reads) == len(said.at_end) == len(said.channels) == len(said.tokens)
-    assert said.reads == sorted(said.reads)
-    assert all(0 <= read < len(bodies) for read in said.reads)
-    assert said.error is None or said.error in ERRORS
-    assert (said.error is None) == (said.reason is None)
+class TestEveryEndpoint(EndpointContract):
+    entry = every("endpoint")
+
+    @pytest.fixture
+    def endpoint(self, entry):
+        stream, whole = KINDS[entry.name]
+        self.answers = [(STREAM, stream), ("application/json", whole)]
+        takes = set(entry.metadata["takes"]) & set(TURNS)
+        self.turns = [TURNS[what] for what in takes - {"token_ids"}]
+        return spoken(Endpoint(type=entry.name, url="http://h"), model="m", exact=True)
 
 
-def test_every_endpoint_is_tested():
-    assert set(KINDS) == {entry.name for entry in plugins.iter_entries("endpoint")}
-
-
-class TestEveryEndpoint:
+class TestEveryDialect:
     def test_a_body_is_json_that_names_the_model(self, endpoint):
         assert json.loads(endpoint.body(Turn(("hello",), 1, 4)))["model"] == "m"
 
@@ -139,34 +141,18 @@ class TestEveryEndpoint:
         assert said.error is None
         assert any(channel in TOKENS for channel in said.channels)
 
-    def test_where_a_stream_is_cut_changes_only_the_reads(self, endpoint, stream):
-        whole = asdict(endpoint.answer(Answer(200, STREAM, [stream], complete=True)))
-        for place in range(len(stream) + 1):
-            bodies = [stream[:place], stream[place:]]
-            said = endpoint.answer(Answer(200, STREAM, bodies, complete=True))
-            check_shape(said, bodies)
-            assert {**asdict(said), "reads": whole["reads"], "at_end": whole["at_end"]} == whole
-
-    @given(st.lists(st.integers(0, 10_000), max_size=12))
-    def test_nor_does_it_matter_how_often(self, endpoint, stream, places):
-        whole = asdict(endpoint.answer(Answer(200, STREAM, [stream], complete=True)))
-        edges = [0, *sorted(place % (len(stream) + 1) for place in places), len(stream)]
-        bodies = [stream[start:end] for start, end in pairwise(edges)]
-        said = endpoint.answer(Answer(200, STREAM, bodies, complete=True))
-        check_shape(said, bodies)
-        assert {**asdict(said), "reads": whole["reads"], "at_end": whole["at_end"]} == whole
-
     def test_byte_by_byte_each_event_comes_with_its_last_byte(self, endpoint, stream):
         said = endpoint.answer(Answer(200, STREAM, [stream[i : i + 1] for i in range(len(stream))], complete=True))
-        ends = [match.end() - 1 for match in re.finditer(b"\n\n", stream)]
-        assert said.reads == ends
+        assert said.reads == [match.end() - 1 for match in re.finditer(b"\n\n", stream)]
         assert all(said.at_end)
+
+    @given(st.lists(st.integers(0, 10_000), max_size=12))
+    def test_where_a_stream_is_cut_changes_only_the_reads(self, endpoint, stream, places):
+        check_split(endpoint, (STREAM, stream), [place % (len(stream) + 1) for place in places])
 
     def test_a_whole_answer_is_one_event_wherever_it_is_cut(self, endpoint, whole):
         for place in range(len(whole) + 1):
-            bodies = [whole[:place], whole[place:]]
-            said = endpoint.answer(Answer(200, "application/json", bodies, complete=True))
-            check_shape(said, bodies)
+            said = endpoint.answer(Answer(200, "application/json", [whole[:place], whole[place:]], complete=True))
             assert (said.error, said.input_tokens, said.output_tokens, said.finish_reason, said.model) == (None, 3, 3, "stop", "m")
             assert len(said.channels) == 1
 

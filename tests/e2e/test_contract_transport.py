@@ -20,7 +20,7 @@ REST = chunk(ROLE) + chunk(EVENT) + chunk(EVENT)
 WHOLE = HEAD + REST + chunk(END) + b"0\r\n\r\n"
 
 
-@pytest.fixture(params=[entry.name for entry in iter_entries("transport")])
+@pytest.fixture(params=[entry.name for entry in iter_entries("transport") if entry.is_builtin])
 def transport(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

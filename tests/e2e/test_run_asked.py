@@ -13,7 +13,7 @@ import pytest
 from running import COMMAND, QUICK, Finished, ran
 
 from aiperf.cli.query import EXAMPLES
-from aiperf.store.aggregate import opened
+from aiperf.store.joined import asked, campaigns
 from aiperf.store.tables import record_columns
 
 KINDS = {
@@ -74,10 +74,11 @@ def test_the_aggregate_says_what_the_summary_says(here, runs):
 
 def test_records_are_the_same_by_sql_and_as_lines(runs):
     run = runs["invalid"]
-    with opened(run.folder) as connection:
-        (counted,) = connection.execute("SELECT count(*), count(error), sum(len(chunk_ns)) FROM records").fetchall()
-        columns = dict(row[:2] for row in connection.execute("DESCRIBE records").fetchall())
-    assert {"trial_id": "VARCHAR", **record_columns()} == columns
+    with asked("SELECT count(*), count(error), sum(len(chunk_ns)) FROM records", campaigns(run.folder)) as answer:
+        (counted,) = (tuple(row.values()) for batch in answer.batches for row in batch.to_pylist())
+    with asked("DESCRIBE records", campaigns(run.folder)) as answer:
+        columns = {row["column_name"]: row["column_type"] for batch in answer.batches for row in batch.to_pylist()}
+    assert {"campaign": "VARCHAR", "trial_id": "VARCHAR", **record_columns()} == columns
     lines = [json.loads(line) for line in (run.folder / "trials/0001/records.jsonl").read_text().splitlines()]
     assert counted == (len(lines), sum(line["error"] is not None for line in lines), sum(len(line["chunk_ns"] or ()) for line in lines))
     assert counted[1] == run.summary["counts"]["failed"]

@@ -11,7 +11,8 @@ from aiperf.app.served import metrics_texts, served
 from aiperf.config.endpoint import Endpoint
 from aiperf.config.simulator import SHARES, Faults
 from aiperf.errors import MeasureError
-from aiperf.simulator.draws import FAULT_CLASSES, refused_places
+from aiperf.simulator.draws import refused_places
+from fault_classes import FAULT_CLASSES
 
 faults = pytest.importorskip("faults", reason="benchmarks/ is not beside tests/")
 

@@ -2,9 +2,9 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
+from virtual import VirtualLoop
 
 from aiperf.load.ahead import Ahead, Filler
-from aiperf.load.loop import VirtualLoop
 from aiperf.load.pulse import place
 from aiperf.workload import Request
 

@@ -1,19 +1,47 @@
-"""A server of known service time on a clock that jumps, and a run against it."""
+"""A loop whose clock jumps, a server of known service time on it, and a run against that."""
 
+import heapq
 from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 
 from aiperf.cluster.inline import InlineChannel
 from aiperf.load.generator import Generator, LoadPlan
-from aiperf.load.loop import VirtualLoop
-from aiperf.seams import Flights
+from aiperf.seams import Callback, Flights
 from aiperf.spool import Exchange, SpoolReader, SpoolWriter
 from aiperf.workload import Phase, Request, Schedule
 
 SECOND = 1_000_000_000
 EPOCH = 1_700_000_000 * SECOND
+
+
+class VirtualLoop:
+    """A clock that jumps from event to event: an hour of schedule in the time that its callbacks take."""
+
+    def __init__(self, start_ns: int = 0) -> None:
+        self._now, self._due, self._order = start_ns, list[tuple[int, int, Callback]](), count()
+        self.idle: Callable[[int], bool] | None = None
+        self.idle_ns = 0
+
+    def monotonic_ns(self) -> int:
+        """The virtual clock."""
+        return self._now
+
+    now_ns = monotonic_ns
+
+    def at(self, due_ns: int, callback: Callback, *, exact: bool = False) -> None:
+        """Call when the clock has jumped to `due_ns`; what is already due comes before what is due later."""
+        heapq.heappush(self._due, (max(due_ns, self._now), next(self._order), callback))
+
+    def run(self, until: Callable[[], bool]) -> None:
+        """Jump from event to event until `until` or until nothing is due any more."""
+        while self._due and not until():
+            due, _, callback = heapq.heappop(self._due)
+            self.idle_ns += due - self._now
+            self._now = due
+            callback()
 
 
 class Echo:

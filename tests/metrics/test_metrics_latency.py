@@ -4,8 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from metric_records import answer, bare, records, unsent
 
-from aiperf.metrics.columns import has_metrics, metrics_of_kind, with_metrics
+from aiperf.metrics.columns import has_metrics, with_metrics
 from aiperf.metrics.lengths import output_sequence_length, reasoning_token_count
+from aiperf.plugin.metrics import of_requests
 from aiperf.records import ERRORS, SCHEMA
 
 STREAM = answer(
@@ -118,22 +119,20 @@ def test_reasoning_is_apportioned_where_usage_does_not_say_and_taken_where_it_do
 @pytest.mark.parametrize("error", ERRORS)
 def test_a_failed_request_is_in_no_latency(error: str) -> None:
     table = records([STREAM | {"error": error}])
-    for entry in metrics_of_kind("record"):
+    for entry in of_requests():
         value = table[entry.name].to_pylist()[0]
         assert (value is None) == (entry.name not in OF_STARTED), entry.name
 
 
 def test_what_was_never_started_has_no_metric_at_all() -> None:
     table = records([unsent(0, 3, "duration")])
-    assert {entry.name: table[entry.name].to_pylist()[0] for entry in metrics_of_kind("record")} == {
-        entry.name: None for entry in metrics_of_kind("record")
-    }
+    assert {entry.name: table[entry.name].to_pylist()[0] for entry in of_requests()} == {entry.name: None for entry in of_requests()}
 
 
 def test_columns_are_floats_or_lists_of_floats_named_by_their_tags() -> None:
     table = records([STREAM])
     assert table.column_names[: len(SCHEMA)] == SCHEMA.names
-    for entry in metrics_of_kind("record"):
+    for entry in of_requests():
         wanted = pa.list_(pa.float64()) if entry.name == "inter_chunk_latency" else pa.float64()
         assert table.schema.field(entry.name).type == wanted
 

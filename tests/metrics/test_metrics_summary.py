@@ -8,8 +8,8 @@ from metric_records import answer, bare, facts, records, unsent, window
 
 from aiperf.config.experiment import Experiment
 from aiperf.finite import is_finite_value
-from aiperf.metrics.columns import metrics_of_kind
 from aiperf.metrics.summary import summarise
+from aiperf.plugin.metrics import of_requests, of_runs
 from aiperf.results import STATS, MetricValue, Summary
 
 ROWS = [
@@ -95,7 +95,7 @@ def test_metrics_that_mean_nothing_here_are_left_out() -> None:
     plain = summarise(records([answer(0, 0, end=20)]), facts(streaming=False), experiment(), samples={})
     assert {value.metric for value in plain.metrics}.isdisjoint({"time_to_first_token", "inter_chunk_latency", "goodput"})
     promised = found(goodput={"slos": {"request_latency": 45}})
-    every = {entry.name for kind in ("record", "run") for entry in metrics_of_kind(kind)}
+    every = {entry.name for entry in (*of_requests(), *of_runs())}
     assert {value.metric for value in promised.metrics} == every
 
 

@@ -6,6 +6,7 @@ from metric_records import T0, answer, facts, records, unsent
 from aiperf.config.experiment import VerdictLimits
 from aiperf.config.slos import Limit
 from aiperf.metrics import validity
+from aiperf.metrics.case import Case
 from aiperf.results import REASONS, Reason, Verdict
 
 P99 = Limit("request_latency", "p99", "<=", 1000.0, "ms")
@@ -18,7 +19,7 @@ def steady(count: int = 100, gap: float = 10, took: float = 50, **others: Any) -
 
 def judge(rows: list[dict], limits: VerdictLimits | None = None, promised: tuple[Limit, ...] = (), **about: Any) -> Verdict:
     said = {"mean_gap_ns": 10_000_000, "planned": len(rows), **about}
-    return validity.judge(records(rows), facts(**said), limits or VerdictLimits(), promised=promised)
+    return validity.verdict(Case(records(rows), facts(**said), limits or VerdictLimits(), promised))
 
 
 def only(verdict: Verdict, name: str) -> Reason:
@@ -319,5 +320,5 @@ def test_answers_that_the_client_counted_are_named() -> None:
 
 
 def test_notes_of_others_come_first() -> None:
-    verdict = validity.judge(records(steady()), facts(), VerdictLimits(), extra_notes=["answers hold <think> tags"])
+    verdict = validity.verdict(Case(records(steady()), facts(), VerdictLimits()), ["answers hold <think> tags"])
     assert verdict.notes[0] == "answers hold <think> tags"

@@ -1,9 +1,15 @@
+from dataclasses import replace
+from functools import partial
+
 import pyarrow as pa
 import pytest
 from spooled import DONE, OFFSET, ROLE, START, Parent, data, exchange, good, spool, task, token, writer
 
+from aiperf.config.endpoint import Endpoint
+from aiperf.endpoints.chat import ChatEndpoint
 from aiperf.errors import MeasureError
 from aiperf.metrics.columns import has_metrics
+from aiperf.plugin import plugins
 from aiperf.processing import processor
 from aiperf.processing.processor import process_job
 from aiperf.processing.unsent import DIED
@@ -36,6 +42,8 @@ def test_records_of_a_finished_run(tmp_path):
         "torn_bytes": 0,
         "clock_step_ns": 0,
         "samples": {"error_event": '{"error": "boom"}'},
+        "failures": {},
+        "asides_cut": 0,
         "think_tags": 1,
         "usage_missing": 1,
         "client_counted": 0,
@@ -231,3 +239,69 @@ def test_a_disk_that_refuses_is_an_error_that_names_the_file(tmp_path):
 def test_an_answer_without_a_token_has_a_latency_only_where_it_was_not_streamed(tmp_path, made, tag, value):
     _, rows = run(task(tmp_path, [spool(tmp_path / "0", [made])]), Parent(["finish"]))
     assert (rows[0]["error"], rows[0][tag]) == (None, value)
+
+
+class TestAnEndpointOfAnotherPackage:
+    """What it says besides, and metrics that fail, reach the records and the parent."""
+
+    @pytest.fixture(autouse=True)
+    def _registry(self):
+        yield
+        plugins.reset_registry()
+
+    def run(self, folder, *asides):
+        return self.changed(folder, *(partial(replace, plugin=aside) for aside in asides))
+
+    def changed(self, folder, *changes):
+        """A run whose answers are each what a function makes of the true one."""
+        left = list(changes)
+
+        class Talking(ChatEndpoint):
+            def answer(self, exchange):
+                return left.pop(0)(super().answer(exchange))
+
+        plugins.register("endpoint", "talking", Talking, metadata=plugins.get_metadata("endpoint", "chat"))
+        job = task(folder, [spool(folder / "0", [good(n) for n in range(len(changes))])])
+        return run(replace(job, endpoint=Endpoint(url=("http://a",), type="talking")))
+
+    def test_that_says_what_cannot_be_has_a_client_error_a_request(self, tmp_path):
+        wrong = {
+            "NoneType": lambda said: None,
+            "no Said but a dict": lambda said: {"text": "a"},
+            "Expected `int | null`, got `str`": partial(replace, output_tokens="12"),
+            "Expected `str | null`, got `int`": partial(replace, error=3),
+            "error class that there is not: 'slow'": partial(replace, error="slow"),
+            "surrogates not allowed": partial(replace, finish_reason="\ud800"),
+            "RuntimeError: \N{REPLACEMENT CHARACTER}": lambda said: (_ for _ in ()).throw(RuntimeError("\ud800")),
+            "not of one length": partial(replace, reads=[]),
+            "a read that there cannot be: 99": lambda said: replace(said, reads=[99] * len(said.reads)),
+            "a channel that there cannot be: -1": lambda said: replace(said, channels=[-1] * len(said.reads)),
+            "a count that there cannot be: 4294967296": partial(replace, output_tokens=2**32),
+            "a count that there cannot be: -5": partial(replace, choices=-5),
+            "ZeroDivisionError": lambda said: 1 / 0,
+        }
+        said, rows = self.changed(tmp_path, *wrong.values(), lambda said: said)
+        assert [row["error"] for row in rows.values()] == [*["client"] * len(wrong), None]
+        for part, row in zip(wrong, rows.values()):
+            assert row["reason"].startswith(f"endpoint:talking of {__name__}: ")
+            assert part in row["reason"]
+        assert said["samples"].keys() == {"client"}
+
+    def test_is_heard_besides(self, tmp_path):
+        said, rows = self.run(tmp_path, {"took_ms": 3, "of": {"nan": float("nan")}}, None, {}, {"log": "x" * 70_000, "n": 1})
+        assert [row["plugin"] for row in rows.values()] == ['{"took_ms": 3, "of": {"nan": null}}', None, None, '{"n": 1.0}']
+        assert (said["asides_cut"], said["failures"]) == (1, {})
+
+    def test_that_says_what_cannot_be_written_keeps_its_rows(self, tmp_path):
+        said, rows = self.run(tmp_path, {(1, 2): 3}, {"n": 1}, 7)
+        assert [row["plugin"] for row in rows.values()] == [None, '{"n": 1}', None]
+        assert [row["error"] for row in rows.values()] == [None] * 3
+        assert said["failures"]["plugin"].startswith(f"endpoint:talking of {__name__}: TypeError: keys must be")
+
+    def test_metrics_that_fail_are_told_once_of_all_batches(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(processor, "BATCH_ROWS", 2)
+        plugins.register("record_processor", "words", lambda records: [1] * (3 - len(records)), metadata={"unit": "words"})
+        said, rows = run(task(tmp_path, [spool(tmp_path / "0", [good(n) for n in range(3)])]))
+        assert [row["words"] for row in rows.values()] == [None] * 3
+        assert list(said["failures"]) == ["words"]
+        assert said["failures"]["words"].startswith(f"metric words of {__name__}: ValueError: it returned 1 values for 2 rows")

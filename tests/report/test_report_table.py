@@ -195,6 +195,44 @@ def test_a_narrow_terminal_gets_fewer_statistics_and_at_last_names_on_lines_of_t
     assert final(SUMMARY, title="t", folder=FOLDER, columns=100) == final(SUMMARY, title="t", folder=FOLDER)
 
 
+PLUGGED = replace(
+    SUMMARY,
+    metrics=(
+        *SUMMARY.metrics,
+        latency("words", 3, unit="words"),
+        one("cost", 2.5, "EUR"),
+        latency("plugin.rag.took_ms", 9),
+        latency("plugin.\x1b[1m\n", 2),
+        latency("mine", 1, n=0),
+    ),
+    whole=(*SUMMARY.whole, one("cost", 3.5, "EUR")),
+    facts={"open_loop": True, "plugged": ["words", "mine", "cost", "request_latency", "gone", "plugin.rag.took_ms", "plugin.\x1b[1m\n"]},
+)
+
+
+def test_what_plugins_bring_stands_below_ours() -> None:
+    shown = text(PLUGGED).splitlines()
+    heading = next(n for n, row in enumerate(shown) if row.startswith("of plugins "))
+    assert shown[heading - 1].split()[0] == "input_sequence_length"
+    assert shown[heading + 1].split()[:3] == ["words", "(words)", "3.00"]
+    assert shown[heading + 2].split()[:2] == ["plugin.rag.took_ms", "9.00"]
+    assert shown[heading + 3].split()[:3] == ["plugin.?[1m?", "(ms)", "2.00"]
+    assert line("cost", PLUGGED).split() == ["cost", "2.5", "EUR", "3.5", "EUR"]
+    assert text(PLUGGED).count("  request_latency ") == text().count("  request_latency ")
+    assert "mine" not in text(PLUGGED)
+    assert text(replace(SUMMARY, facts={"open_loop": True, "plugged": []})) == text()
+
+
+@given(st.integers(1, 64), st.text("ab.", min_size=1, max_size=90), st.sampled_from([None, 45, 60, 99]))
+def test_many_of_long_names_fit(count: int, name: str, columns: int | None) -> None:
+    tags = [f"plugin.{name}{n:03d}_s" for n in range(count)]
+    summary = replace(SUMMARY, slos=(), metrics=tuple(latency(tag, 1, unit="s") for tag in tags), facts={"plugged": tags})
+    rows = final(summary, title="t", folder="f", columns=columns).split("\n")
+    assert [row for row in rows if len(row) > (columns or WIDTH)] == []
+    assert len([row for row in rows if "_s" in row]) == min(count, 12)
+    assert (f"  and {count - 12} more, which are in the files" in rows) == (count > 12)
+
+
 @given(st.floats(0, 1e10))
 def test_a_number_fits_its_cell(value: float) -> None:
     assert len(cell(value)) <= 7

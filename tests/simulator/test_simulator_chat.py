@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiperf.config.simulator import Simulator
-from aiperf.simulator.chat import Message, chat_plan, prompt_words
+from aiperf.simulator.bodies import Message, chat_plan, prompt_words
 from aiperf.simulator.draws import FAULTS
 from aiperf.simulator.plan import Plan, Refusal, word_count
 from aiperf.simulator.script import Script, endless_answer, endless_words, refused, whole_answer

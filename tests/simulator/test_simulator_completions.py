@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiperf.config.simulator import Simulator
-from aiperf.simulator.completions import completion_plan
+from aiperf.simulator.bodies import completion_plan
 from aiperf.simulator.plan import Plan, Refusal
 from aiperf.simulator.script import Script, whole_answer
 

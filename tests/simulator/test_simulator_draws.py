@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from aiperf.config.simulator import SHARES, Faults
 from aiperf.records import ERRORS, NOT_FAILURES
-from aiperf.simulator.draws import FAULT_CLASSES, FAULTS, RACED, Fates, noise_factors, refused_places, request_number, uniforms
+from aiperf.simulator.draws import FAULTS, RACED, Fates, noise_factors, refused_places, request_number, uniforms
+from fault_classes import FAULT_CLASSES
 
 SEEDS = st.integers(0, 2**80)
 NUMBERS = st.integers(0, 10**18)

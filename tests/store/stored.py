@@ -1,15 +1,18 @@
 """Campaigns for tests: what a run leaves behind, without a run."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from aiperf.records import SCHEMA
 from aiperf.results import STATS, MetricValue, Reason, Slo, Summary, Verdict, Window
-from aiperf.store.aggregate import commit
+from aiperf.store.aggregate import attach, commit, identity, record_files, view_records
 from aiperf.store.rows import Sweep, Trial
 
 SECOND = 1_000_000_000
@@ -26,6 +29,17 @@ SUMMARY = Summary(
     slos=(Slo("request_latency", "p99", "<=", 20.0, "ms", 2.5, met=True),),
     verdict=Verdict((Reason("errors", "1 of 4", "mend"),), (Reason("clock_step", "5 ms", "slew"),), ("a note",)),
 )
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A campaign's file to read, with its records."""
+    with duckdb.connect() as connection:
+        attach(connection, folder / "sweep.duckdb", "campaign")
+        sweep_id = identity(connection, "campaign", folder / "sweep.duckdb")
+        connection.execute("USE campaign")
+        view_records(connection, record_files(folder, sweep_id, folder.name))
+        yield connection
 
 
 def trial(number: int = 1, **others) -> Trial:

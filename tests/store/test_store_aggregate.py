@@ -12,12 +12,12 @@ import pytest
 import stored
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stored import RATE, START, SUMMARY, SWEEP, campaign, records, trial
+from stored import RATE, START, SUMMARY, SWEEP, campaign, opened, records, trial
 
 from aiperf.errors import ConfigError, MeasureError
 from aiperf.results import MetricValue
 from aiperf.store import aggregate
-from aiperf.store.aggregate import NewerSchemaError, commit, opened
+from aiperf.store.aggregate import NewerSchemaError, commit
 from aiperf.store.points import MOST_COLUMNS, TYPES
 from aiperf.store.rows import Derived, flat
 from aiperf.store.tables import record_columns
@@ -218,7 +218,7 @@ class TestRecords:
         campaign(tmp_path / "c")
         assert asked(tmp_path / "c", "SELECT count(*), max(end_ns - sent_ns), max(request_latency) FROM records") == [(0, None, None)]
         empty = [row[:2] for row in asked(tmp_path / "c", "DESCRIBE records")]
-        assert empty == [("trial_id", "VARCHAR"), *record_columns().items()]
+        assert empty == [("campaign", "VARCHAR"), ("trial_id", "VARCHAR"), *record_columns().items()]
         records(tmp_path / "c", {"request": 1})
         full = [row[:2] for row in asked(tmp_path / "c", "DESCRIBE records")]
         assert full == empty[: len(full)]

@@ -7,10 +7,11 @@ import sys
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from stored import SUMMARY
 
 from aiperf.errors import MeasureError
 from aiperf.records import SCHEMA
-from aiperf.store.jsonl import write_records_jsonl
+from aiperf.store.jsonl import export_jsonl
 
 WITH_METRICS = pa.schema([*SCHEMA, ("request_latency", pa.float64()), ("inter_chunk_latency", pa.list_(pa.float64()))])
 
@@ -20,6 +21,10 @@ def parquet(folder, name, *rows):
     with pq.ParquetWriter(folder / name, WITH_METRICS) as writer:
         for row in rows:  # a row group a row
             writer.write_table(pa.Table.from_pylist([row], schema=WITH_METRICS))
+
+
+def export(folder):
+    export_jsonl(SUMMARY, folder, name="trial", records=folder / "records")
 
 
 def lines(path):
@@ -35,7 +40,7 @@ def test_an_object_a_record_with_every_column(tmp_path):
         {"request": 2, "error": "reset"},
     )
     parquet(tmp_path / "records", "0001.parquet", {"request": 3})
-    assert write_records_jsonl(tmp_path / "records", tmp_path / "records.jsonl") == 3
+    export(tmp_path)
     first, second, third = lines(tmp_path / "records.jsonl")
     assert {tuple(row) for row in (first, second, third)} == {tuple(WITH_METRICS.names)}
     assert {name: value for name, value in first.items() if value is not None} == good | {
@@ -47,32 +52,30 @@ def test_an_object_a_record_with_every_column(tmp_path):
 
 def test_what_is_no_number_is_null(tmp_path):
     parquet(tmp_path / "records", "0.parquet", {"request": 1, "request_latency": math.nan, "inter_chunk_latency": [math.inf, 1.0]})
-    write_records_jsonl(tmp_path / "records", tmp_path / "r.jsonl")
-    (row,) = lines(tmp_path / "r.jsonl")
+    export(tmp_path)
+    (row,) = lines(tmp_path / "records.jsonl")
     assert (row["request_latency"], row["inter_chunk_latency"]) == (None, [None, 1.0])
 
 
 def test_without_records_or_with_damaged_ones_there_is_no_file(tmp_path):
     with pytest.raises(MeasureError, match="no records here"):
-        write_records_jsonl(tmp_path / "records", tmp_path / "r.jsonl")
+        export(tmp_path)
     parquet(tmp_path / "records", "0.parquet", {"request": 1})
     (tmp_path / "records" / "1.parquet").write_bytes(b"no parquet")
     with pytest.raises(MeasureError, match=r"1\.parquet: the records cannot be read"):
-        write_records_jsonl(tmp_path / "records", tmp_path / "r.jsonl")
+        export(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["records"]
 
 
 def test_a_full_disk_leaves_nothing_half_written(tmp_path):
     parquet(tmp_path / "records", "0.parquet", *({"request": n, "chunk_ns": [n] * 999} for n in range(40)))
-    code = (
-        "import sys; from pathlib import Path; from aiperf.store.jsonl import write_records_jsonl as w; w(Path('records'), Path('r.jsonl'))"
-    )
+    code = "from pathlib import Path; from aiperf.store.jsonl import export_jsonl as w; w(None, Path(), name='', records=Path('records'))"
 
     def small_files():
         resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
 
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, preexec_fn=small_files, capture_output=True, text=True, check=False)
-    assert "MeasureError: r.jsonl: cannot be written (File too large)" in done.stderr
+    assert "MeasureError: records.jsonl: cannot be written (File too large)" in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["records"]
 
 
@@ -81,14 +84,14 @@ def test_memory_is_that_of_a_row_group(tmp_path):
 import resource, sys
 from pathlib import Path
 import pyarrow as pa, pyarrow.parquet as pq
-from aiperf.store.jsonl import write_records_jsonl
+from aiperf.store.jsonl import export_jsonl
 groups = int(sys.argv[1])
 table = pa.table({"request": range(2000), "chunk_ns": [[1_700_000_000_000_000_000] * 50] * 2000})
 Path("records").mkdir()
 with pq.ParquetWriter("records/0.parquet", table.schema) as writer:
     for _ in range(groups):
         writer.write_table(table)
-write_records_jsonl(Path("records"), Path("r.jsonl"))
+export_jsonl(None, Path(), name="", records=Path("records"))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 

@@ -8,7 +8,7 @@ import pytest
 
 from aiperf.errors import MeasureError
 from aiperf.results import STATS, MetricValue, Reason, Slo, Summary, Timeline, Verdict, Window
-from aiperf.store.summary import read, read_named, write
+from aiperf.store.summary import export_csv, read_named, write
 
 LATENCY = MetricValue("request_latency", "ms", {**dict.fromkeys(STATS, 2.5), "std": None}, 3, ("p99", "p99.9"))
 RATE = MetricValue("request_throughput", "requests/s", {"avg": 12.5}, 3)
@@ -27,12 +27,15 @@ SUMMARY = Summary(
 )
 
 
+def csv_of(summary: Summary, folder: Path) -> None:
+    export_csv(summary, folder, name="trial", records=folder / "records")
+
+
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     write(SUMMARY, tmp_path, name="trial")
-    assert read(tmp_path / "summary.json") == SUMMARY
     assert read_named(tmp_path / "summary.json") == ("trial", SUMMARY)
     write(replace(SUMMARY, timeline=None), tmp_path, name="trial")
-    assert read(tmp_path / "summary.json").timeline is None
+    assert read_named(tmp_path / "summary.json")[1].timeline is None
 
 
 def test_a_summary_of_before_there_was_a_timeline(tmp_path: Path) -> None:
@@ -41,7 +44,7 @@ def test_a_summary_of_before_there_was_a_timeline(tmp_path: Path) -> None:
     found = json.loads(path.read_text()) | {"schema_version": "1.0"}
     del found["timeline"]
     path.write_text(json.dumps(found))
-    assert read(path) == replace(SUMMARY, timeline=None)
+    assert read_named(path) == ("trial", replace(SUMMARY, timeline=None))
 
 
 def test_the_layout(tmp_path: Path) -> None:
@@ -61,7 +64,7 @@ def test_the_layout(tmp_path: Path) -> None:
 
 def test_a_row_a_metric(tmp_path: Path) -> None:
     duration = MetricValue("benchmark_duration", "s", {"avg": 11.5}, 1)
-    write(replace(SUMMARY, whole=(replace(RATE, stats={"avg": 11.0}), duration)), tmp_path, name="trial")
+    csv_of(replace(SUMMARY, whole=(replace(RATE, stats={"avg": 11.0}), duration)), tmp_path)
     latency, rate, whole, verdict = csv.DictReader((tmp_path / "summary.csv").read_text().splitlines())
     assert list(latency) == ["metric", "unit", "n", *STATS, "unsupported", "whole", "note"]
     assert (latency["metric"], latency["unit"], latency["n"], latency["p99"], latency["std"]) == ("request_latency", "ms", "3", "2.5", "")
@@ -71,15 +74,11 @@ def test_a_row_a_metric(tmp_path: Path) -> None:
     assert {name: said for name, said in verdict.items() if said} == {"metric": "verdict", "note": "INVALID"}
 
 
-def test_formats_decide_on_the_csv(tmp_path: Path) -> None:
-    write(SUMMARY, tmp_path, name="trial", formats=("jsonl",))
-    assert [path.name for path in tmp_path.iterdir()] == ["summary.json"]
-
-
 @pytest.mark.parametrize("wrong", [math.nan, math.inf, -math.inf])
 def test_what_is_no_number_is_in_neither_file(tmp_path: Path, wrong: float) -> None:
     broken = replace(SUMMARY, metrics=(replace(RATE, stats={"avg": wrong}),), facts={"level": wrong})
     write(broken, tmp_path, name="trial")
+    csv_of(broken, tmp_path)
     assert json.loads((tmp_path / "summary.json").read_text())["metrics"]["request_throughput"]["stats"] == {"avg": None}
     text = (tmp_path / "summary.json").read_text() + (tmp_path / "summary.csv").read_text()
     assert not any(word in text.lower() for word in ("nan", "inf"))
@@ -88,8 +87,8 @@ def test_what_is_no_number_is_in_neither_file(tmp_path: Path, wrong: float) -> N
 def test_a_summary_is_replaced_whole(tmp_path: Path) -> None:
     write(SUMMARY, tmp_path, name="trial")
     write(replace(SUMMARY, gate_met=True), tmp_path, name="trial")
-    assert read(tmp_path / "summary.json").gate_met
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["summary.csv", "summary.json"]
+    assert read_named(tmp_path / "summary.json")[1].gate_met
+    assert [path.name for path in tmp_path.iterdir()] == ["summary.json"]
 
 
 def test_keys_that_are_not_known_yet_are_overlooked(tmp_path: Path) -> None:
@@ -99,7 +98,7 @@ def test_keys_that_are_not_known_yet_are_overlooked(tmp_path: Path) -> None:
     found |= {"schema_version": "1.7", "later": 1}
     found["metrics"]["request_latency"]["interval"] = [1, 2]
     path.write_text(json.dumps(found))
-    assert read(path) == SUMMARY
+    assert read_named(path) == ("trial", SUMMARY)
 
 
 @pytest.mark.parametrize(
@@ -109,12 +108,12 @@ def test_what_is_no_summary_is_refused_with_its_path(tmp_path: Path, text: str) 
     path = tmp_path / "summary.json"
     path.write_text(text, encoding="latin-1")
     with pytest.raises(MeasureError, match=r"summary\.json"):
-        read(path)
+        read_named(path)
 
 
 def test_a_summary_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MeasureError, match="absent"):
-        read(tmp_path / "absent")
+        read_named(tmp_path / "absent")
 
 
 def test_a_folder_that_refuses_is_told_and_left_as_it_was(tmp_path: Path) -> None:

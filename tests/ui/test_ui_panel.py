@@ -11,7 +11,6 @@ from screens import Terminal
 from aiperf.results import Outlook
 from aiperf.ui.panel import Panel, clock_face, count, rate, time_ms
 from aiperf.ui.progress import Standing
-from aiperf.ui.region import Row
 
 OPEN = Outlook({"warmup": (500, 5.0), "profiling": (3000, 30.0)}, rate=100.0)
 CLOSED = Outlook({"profiling": (None, 60.0)}, concurrency=32)
@@ -29,12 +28,12 @@ def colours(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")
 
 
-def rows(at: Standing | None = STANDING, columns: int = 100, outlook: Outlook = OPEN) -> list[Row]:
+def rows(at: Standing | None = STANDING, columns: int = 100, outlook: Outlook = OPEN) -> list[str]:
     return Panel("utf-8", outlook).rows(at, columns)
 
 
-def plain(found: list[Row]) -> list[str]:
-    return [re.sub(r"\x1b\[[\d;]*m", "", row.text) for row in found]
+def plain(found: list[str]) -> list[str]:
+    return [re.sub(r"\x1b\[[\d;]*m", "", row) for row in found]
 
 
 def at(**others: Any) -> Standing:
@@ -91,9 +90,9 @@ def test_failures_are_named_by_class_the_commonest_first() -> None:
     assert "failures" not in "\n".join(plain(rows()))
 
 
-def styled(found: list[Row], value: str) -> str:
+def styled(found: list[str], value: str) -> str:
     """The codes before a value."""
-    codes = re.search(rf"\x1b\[([\d;]+)m *{re.escape(value)}", "\n".join(row.text for row in found))
+    codes = re.search(rf"\x1b\[([\d;]+)m *{re.escape(value)}", "\n".join(found))
     assert codes
     return codes[1]
 
@@ -112,7 +111,7 @@ def test_what_is_wrong_has_a_colour(others: dict[str, Any], value: str, code: st
 
 
 def test_what_is_in_order_has_none() -> None:
-    assert not {"1;31", "31", "1;33", "33"} & set(re.findall(r"\x1b\[([\d;]+)m", "".join(row.text for row in rows())))
+    assert not {"1;31", "31", "1;33", "33"} & set(re.findall(r"\x1b\[([\d;]+)m", "".join(rows())))
 
 
 def test_a_full_generator_and_a_silent_one_are_told_at_every_width() -> None:
@@ -177,34 +176,27 @@ def test_no_line_is_as_wide_as_the_terminal(
     columns: int, numbers: tuple[int, ...], rates: tuple[float | None, ...], times: tuple[float, ...], failed: dict[str, int],
     outlook: Outlook, encoding: str,
 ) -> None:  # fmt: skip
-    """So nothing wraps; and what a row says of its width is so."""
+    """So nothing wraps."""
     standing = at(
         sent=numbers[0], done=numbers[1], in_flight=numbers[2], requests=numbers[3] or None, asked=rates[0], reached=rates[1],
         first_ms=(times[0], times[1]), late_ms=times[2], elapsed_s=times[3], failed=failed, busy=0.95, silent_s=7.0,
     )  # fmt: skip
-    panel = Panel(encoding, outlook)
-    for found in (panel.rows(standing, columns), panel.last(standing, columns), panel.rows(None, columns)):
-        assert all(row.cells < columns or columns == 1 for row in found)
-        assert [len(line) for line in plain(found)] == [row.cells for row in found]
+    ours = Panel(encoding, outlook)
+    for found in (ours.rows(standing, columns), ours.last(standing, columns), ours.rows(None, columns)):
+        assert all(len(line) < columns for line in plain(found))
         for row in found:
             terminal = Terminal(columns)
-            terminal.feed(row.text)
+            terminal.feed(row)
             assert terminal.wrapped == 0
-            row.text.encode(encoding)
+            row.encode(encoding)
 
 
 def test_who_sets_no_color_gets_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     found = rows(at(failed={"reset": 7}, late_ms=30.0))
-    assert not re.search(r"\x1b\[[\d;]*3\d[\d;]*m", "".join(row.text for row in found))
+    assert not re.search(r"\x1b\[[\d;]*3\d[\d;]*m", "".join(found))
     assert "━" in plain(found)[0]
     assert "─" in plain(found)[0]
-
-
-@pytest.mark.parametrize(("term", "is_dumb"), [("dumb", True), ("unknown", True), ("xterm", False)])
-def test_a_dumb_terminal_says_so(monkeypatch: pytest.MonkeyPatch, term: str, is_dumb: bool) -> None:
-    monkeypatch.setenv("TERM", term)
-    assert Panel("utf-8", OPEN).is_dumb is is_dumb
 
 
 def test_what_is_left_is_one_line() -> None:

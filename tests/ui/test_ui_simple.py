@@ -16,7 +16,7 @@ from screens import Pty, Terminal, pulse
 
 from aiperf.clock import SECOND
 from aiperf.results import Outlook
-from aiperf.ui.simple import SimpleUI
+from aiperf.ui.simple import TQDMProgressUI
 
 OUTLOOK = Outlook({"warmup": (None, 1.0), "profiling": (3000, 30.0)}, rate=100.0)
 QUICK_S = 0.01
@@ -29,15 +29,15 @@ def terminal_type(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm-256color")
 
 
-def screen_on(terminal: Pty, every_s: float = QUICK_S) -> SimpleUI:
+def screen_on(terminal: Pty, every_s: float = QUICK_S) -> TQDMProgressUI:
     def write(text: str) -> None:
         terminal.stream.write(f"{text}\n")
         terminal.stream.flush()
 
-    return SimpleUI(write, stream=terminal.stream, every_s=every_s)
+    return TQDMProgressUI(write, stream=terminal.stream, every_s=every_s)
 
 
-def load(screen: SimpleUI, terminal: Pty) -> None:
+def load(screen: TQDMProgressUI, terminal: Pty) -> None:
     """Ten seconds of load in no time; it has been drawn when this returns."""
     for i in range(101):
         screen.pulse(pulse(i / 10, due=10 * i, sent=10 * i, done=10 * i - 3 if i else 0, in_flight=3 if i else 0))
@@ -106,7 +106,7 @@ class TestHoweverItEnds:
         ours, theirs = os.pipe()
         stream = PausedTerminal(theirs)
         written: list[str] = []
-        screen = SimpleUI(written.append, stream=stream, every_s=QUICK_S)
+        screen = TQDMProgressUI(written.append, stream=stream, every_s=QUICK_S)
         with screen.showing(OUTLOOK):
             while not stream.is_full():
                 screen.pulse(pulse(0, sent=7))
@@ -148,8 +148,8 @@ if sys.argv[2:] == ["background"]:
     sys.exit(subprocess.call([sys.executable, "-c", sys.argv[1], sys.argv[1]], process_group=0))
 from aiperf import clock
 from aiperf.results import Outlook, Pulse
-from aiperf.ui.simple import SimpleUI
-screen = SimpleUI(lambda text: print(text, flush=True), every_s=0.02)
+from aiperf.ui.simple import TQDMProgressUI
+screen = TQDMProgressUI(lambda text: print(text, flush=True), every_s=0.02)
 try:
     with screen.showing(Outlook({"profiling": (None, 30.0)})):
         for i in range(100) if os.tcgetpgrp(0) != os.getpgrp() else itertools.count():
@@ -228,7 +228,7 @@ def test_what_is_drawn_follows_the_pulses() -> None:
 
 def test_the_clock_goes_on_while_no_pulse_comes() -> None:
     terminal, seconds = Pty(), iter(range(0, 10_000 * SECOND, SECOND // 10))
-    screen = SimpleUI(str, stream=terminal.stream, now=lambda: next(seconds), every_s=QUICK_S)
+    screen = TQDMProgressUI(str, stream=terminal.stream, now=lambda: next(seconds), every_s=QUICK_S)
     with screen.showing(OUTLOOK):
         screen.pulse(pulse(0, sent=7, in_flight=7))
         terminal.until("silent")
@@ -286,7 +286,7 @@ def test_a_low_terminal_shows_the_first_rows() -> None:
 class TestWhereNothingIsDrawn:
     def test_in_a_pipe_there_are_lines(self) -> None:
         written: list[str] = []
-        screen = SimpleUI(written.append, stream=io.StringIO())
+        screen = TQDMProgressUI(written.append, stream=io.StringIO())
         with screen.showing(OUTLOOK):
             screen.pulse(pulse(0))
             screen.pulse(pulse(5, sent=500, done=490, in_flight=10))

@@ -48,12 +48,17 @@ class Interrupts:
         if self.at_once is not None:
             self.at_once()
 
+    def listen(self, *, patient: bool) -> dict[int, Any]:
+        """Hear the signals from now on, whoever has laid hands on them; who heard them before."""
+        self.patient = patient
+        return {number: signal.signal(number, self) for number in (signal.SIGINT, signal.SIGTERM)}
+
 
 @contextmanager
 def interrupts() -> Iterator[Interrupts]:
     """Catch SIGINT and SIGTERM for the time of a run."""
     heard = Interrupts()
-    before = {number: signal.signal(number, heard) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = heard.listen(patient=False)
     try:
         yield heard
     finally:

@@ -4,16 +4,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from aiperf import clock
 from aiperf.app.wording import Counting, worded
-from aiperf.config.compose import Composed
+from aiperf.config.declared import taken
 from aiperf.config.experiment import Experiment
 from aiperf.dataset.bank import Wording
 from aiperf.errors import ConfigError, MeasureError
 from aiperf.paths import data_file
-from aiperf.plugin.plugins import get_class, get_metadata
-from aiperf.seams import SAYS, Source
-from aiperf.store.campaign import run_name
+from aiperf.plugin.plugins import make
+from aiperf.seams import Source
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,36 +27,14 @@ def data(experiment: Experiment, salt: str, say: Callable[[str], None]) -> Data:
     """Load what is to be said. Raises ConfigError and DataError, before anything is sent."""
     wording, counting = worded(experiment, salt, say)
     options = experiment.dataset
-    source: Source = get_class("dataset_composer", options.type)(options, seed=experiment.seed, wording=wording)
-    takes = get_metadata("endpoint", experiment.endpoint.type).get("takes", SAYS)
+    source = make("dataset_composer", options.type, options, seed=experiment.seed, wording=wording, options=options.options)
+    takes = taken(experiment.endpoint.type)
     if strangers := sorted(source.says - set(takes)):
         raise ConfigError(
             f"{options.path or f'dataset.type={options.type}'} holds {', '.join(strangers)}, "
             f"and endpoint.type={experiment.endpoint.type} takes {', '.join(takes)}"
         )
     return Data(source, wording, counting)
-
-
-@dataclass(frozen=True, slots=True)
-class Gathered:
-    """A run of this name before its plan; `began_ns` is CLOCK_REALTIME."""
-
-    composed: Composed
-    name: str
-    data: Data
-    began_ns: int
-
-
-def gathered(composed: Composed, say: Callable[[str], None], name: str | None = None) -> Gathered:
-    """The data of a run; those with times and nobody who chose a timing are played at those times."""
-    began_ns, name, options = clock.now_ns(), name or run_name(), composed.experiment.dataset
-    with enough_memory(options.path):
-        found = data(composed.experiment, salt_of(options.salt, name), say)
-        is_timed = composed.if_timed is not None and found.source.due_ns() is not None
-    if composed.if_timed is not None and is_timed:
-        composed = composed.if_timed()
-        say("timing=fixed_schedule: the data have times and no timing was chosen, so they are played at them")
-    return Gathered(composed, name, found, began_ns)
 
 
 def salt_of(word: str, run: str) -> str:

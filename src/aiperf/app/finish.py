@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping
+from functools import partial
 from logging import getLogger
 
 import pyarrow as pa
@@ -13,12 +14,12 @@ from aiperf.app.probe import Found
 from aiperf.app.session import Run, keep_plan
 from aiperf.config.secrets import hidden
 from aiperf.config.terminal import terminal
+from aiperf.metrics.plugged import tried
+from aiperf.plugin import plugins
 from aiperf.report import table as report
 from aiperf.results import Summary
 from aiperf.store import summary as summaries
 from aiperf.store.aggregate import commit
-from aiperf.store.jsonl import NAME as JSONL_NAME
-from aiperf.store.jsonl import write_records_jsonl
 from aiperf.store.parquet import read_records
 from aiperf.store.rows import Sweep, Trial, flat
 
@@ -45,7 +46,7 @@ def reported(run: Run, found: Found, outcome: Outcome) -> int:
     with run.journal.stage("report"):
         if not run.plan.open_loop:
             keep_plan(run, judge.reached(records))
-        _written(run, summary)
+        written(run, summary)
         run.journal.facts |= {"verdict": summary.verdict.word, "stamps": _stamps(records)}
         _clean(run)
         keep_results(run, "stopped" if outcome.stopped else "complete", summary)
@@ -70,11 +71,20 @@ def _told(summary: Summary) -> None:
         _log.info("note: %s", note)
 
 
-def _written(run: Run, summary: Summary) -> None:
-    formats = run.experiment.output.formats
-    summaries.write(summary, run.campaign.trial, name=run.experiment.name, formats=formats)
-    if "jsonl" in formats:
-        write_records_jsonl(run.campaign.records, run.campaign.trial / JSONL_NAME)
+def written(run: Run, summary: Summary) -> None:
+    """summary.json, and what `output.formats` asks for; an exporter from outside that fails is told of, and takes nothing with it."""
+    summaries.write(summary, run.campaign.trial, name=run.experiment.name)
+    for name in run.experiment.output.formats:
+        tried(plugins.get_entry("data_exporter", name), partial(_export, run, summary, name), partial(_complain, run))
+
+
+def _export(run: Run, summary: Summary, kind: str) -> None:
+    plugins.get_class("data_exporter", kind)(summary, run.campaign.trial, name=run.experiment.name, records=run.campaign.records)
+
+
+def _complain(run: Run, why: str) -> None:
+    _log.error("%s", why)
+    run.screen.line(f"note      {why}")
 
 
 def _clean(run: Run) -> None:

@@ -3,16 +3,21 @@
 import gc
 import resource
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
+
+from pydantic import ValidationError
 
 from aiperf import clock
 from aiperf.config.endpoint import Endpoint as Options
-from aiperf.errors import AiperfError
+from aiperf.endpoints.speaking import spoken
+from aiperf.errors import AiperfError, ConfigError
 from aiperf.load.generator import Generator, LoadPlan
 from aiperf.load.loop import EpollLoop
-from aiperf.plugin.plugins import get_class, get_entry
+from aiperf.plugin.border import told
+from aiperf.plugin.plugins import get_entry, get_metadata, make
 from aiperf.seams import Channel, Endpoint, Source
 from aiperf.spool import SpoolWriter
 from aiperf.transports.origin import origins
@@ -21,7 +26,10 @@ from aiperf.workload import Phase, Request, Schedule
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The server as the probe has found it: its options, addresses, model, and what it can be asked for."""
+    """The server as the probe has found it: its options, addresses, model, and what it can be asked for.
+
+    `worn` are the options with the headers that the endpoint itself wants to be sent, where it does.
+    """
 
     options: Options
     urls: tuple[str, ...]
@@ -29,6 +37,7 @@ class Target:
     path: str
     exact: bool
     usage: bool = True
+    worn: Options | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,13 +56,29 @@ class LoadTask:
 
 def speaker(target: Target) -> Endpoint:
     """The endpoint that speaks to a target."""
-    made: Endpoint = get_class("endpoint", target.options.type)(target.options, model=target.model, exact=target.exact, usage=target.usage)
-    return made
+    return spoken(target.options, model=target.model, exact=target.exact, usage=target.usage)
+
+
+def dressed(target: Target) -> Target:
+    """The target with the headers and the query that its endpoint wants, if it does. Raises ConfigError for one that cannot be sent."""
+    wears = getattr(speaker(target), "wears", None)
+    if wears is None:
+        return target
+    said = {**target.options.model_dump(), "headers": dict(wears.headers), "api_key": None}
+    try:
+        worn = Options.model_validate(said)
+    except ValidationError as exc:  # what was given is no secret of ours to print
+        entry = get_entry("endpoint", target.options.type)
+        raise ConfigError(f"{entry.label}: its headers cannot be sent: {exc.errors()[0]['msg']}") from exc
+    query = urlencode(wears.params)
+    return replace(target, worn=worn, path=f"{target.path}{'&' if '?' in target.path else '?'}{query}" if query else target.path)
 
 
 def path_of(options: Options) -> str:
-    """The API's path: the experiment's, or the endpoint type's own."""
-    return options.path if options.path is not None else str(get_entry("endpoint", options.type).metadata["endpoint_path"])
+    """The API's path: the experiment's, or the endpoint type's own, which may be another one for streams."""
+    said = get_metadata("endpoint", options.type)
+    own = (options.streaming and said.get("streaming_path")) or said.get("endpoint_path")
+    return options.path if options.path is not None else str(own or "/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +95,7 @@ class Render:
             turn = self.source.turn(conversation, warmup=phase.name == "warmup")
             return Request(conversation, self.endpoint.body(turn), turn.input_tokens, turn.output_tokens)
         except AiperfError as exc:
-            return Request(conversation, b"", 0, None, refused=str(exc))
+            return Request(conversation, b"", 0, None, refused=told(exc))
 
 
 def generate(channel: Channel, task: LoadTask) -> None:
@@ -81,9 +106,9 @@ def generate(channel: Channel, task: LoadTask) -> None:
     loop = EpollLoop(task.spin_ns)
     spool = SpoolWriter(task.spool)
     plan = LoadPlan(task.schedule, Render(task.source, endpoint), len(target.urls), task.stop_ns, task.generator)
-    where = origins(options, target.urls, path=target.path, run=task.run)
+    where = origins(target.worn or options, target.urls, path=target.path, run=task.run)
     hint = endpoint.token_hint if options.streaming else None
-    transport = get_class("transport", options.transport)(options, where, hint=hint, sockets=loop)
+    transport: Any = make("transport", options.transport, options, where, hint=hint, sockets=loop, options=options.options)
     gc.collect()
     gc.freeze()
     gc.disable()
@@ -95,7 +120,9 @@ def generate(channel: Channel, task: LoadTask) -> None:
         spool.close()
         transport.close()
         loop.close()
-    channel.tell({**said, **_spooled(spool), "reopened": transport.reopened, "generator": task.generator, "at_ns": clock.now_ns()})
+    channel.tell(
+        {**said, **_spooled(spool), "reopened": getattr(transport, "reopened", 0), "generator": task.generator, "at_ns": clock.now_ns()}
+    )
 
 
 def descriptors() -> int | None:

@@ -18,11 +18,9 @@ from aiperf.workload import WARMUP_FROM
 
 def judged(records: pa.Table, *, experiment: Experiment, plan: Plan, found: Found, outcome: Outcome) -> Summary:
     """The numbers and the verdict."""
-    samples: dict[str, str] = {}
-    for said in outcome.processors.values():
-        samples = {**said.get("samples", {}), **samples}
-    return summarise(records, facts(records, experiment=experiment, plan=plan, found=found, outcome=outcome), experiment,
-                     samples=samples, extra_notes=[*plan.counting.notes(found.template_tokens), *_notes(found, outcome)])  # fmt: skip
+    known = facts(records, experiment=experiment, plan=plan, found=found, outcome=outcome)
+    extra_notes = [*plan.counting.notes(found.template_tokens), *_notes(found, outcome)]
+    return summarise(records, known, experiment, samples=_first(outcome, "samples"), extra_notes=extra_notes)
 
 
 def facts(records: pa.Table, *, experiment: Experiment, plan: Plan, found: Found, outcome: Outcome) -> RunFacts:
@@ -84,7 +82,9 @@ def _notes(found: Found, outcome: Outcome) -> list[str]:
     notes = [f"the server refuses {found.refused}"] if found.refused is not None else []
     if found.output_exact is False:
         notes.append("the server does not keep to min_tokens: lengths of answers are reported, not judged")
-    notes += sorted(_damaged(outcome))
+    notes += [*sorted(_damaged(outcome)), *_first(outcome, "failures").values()]
+    if cut := _total(outcome.processors, "asides_cut"):
+        notes.append(f"{cut:,} answers said more than 64 KB besides: the column plugin holds the numbers of it alone")
     if thought := _total(outcome.processors, "think_tags"):
         notes.append(f"{thought:,} answers hold <think> in their content: their time to first output token is that of the reasoning")
     reopened = _total(outcome.generators, "reopened")
@@ -99,6 +99,14 @@ def _notes(found: Found, outcome: Outcome) -> list[str]:
 def _damaged(outcome: Outcome) -> set[str]:
     """What could not be read of the spools; every processor that reads them says the same."""
     return {str(message) for said in outcome.processors.values() for message in said.get("damaged", ())}
+
+
+def _first(outcome: Outcome, key: str) -> dict[str, str]:
+    """What the processors said of each name, the first of them."""
+    found: dict[str, str] = {}
+    for said in outcome.processors.values():
+        found = {**said.get(key, {}), **found}
+    return found
 
 
 def _total(said: Mapping[str, Mapping[str, Any]], key: str) -> int:

@@ -1,21 +1,22 @@
 """Everything that can be decided before the first send: conversations, times, and what a person is told about them."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from aiperf import clock
-from aiperf.app.data import Data
+from aiperf.app.data import Data, data, enough_memory, salt_of
 from aiperf.app.wording import Counting
+from aiperf.config.compose import Composed
 from aiperf.config.experiment import Experiment
 from aiperf.dataset.bank import Wording
 from aiperf.paths import data_file
-from aiperf.plugin.plugins import get_class
-from aiperf.seams import Source, Strategy
-from aiperf.store.parquet import PLAN_SCHEMA
+from aiperf.plugin import plugins
+from aiperf.seams import Source
+from aiperf.store.campaign import run_name
 from aiperf.workload import Phase, Schedule
 
 
@@ -47,9 +48,33 @@ class Plan:
         return len(run.due_ns) if run.due_ns is not None else run.requests
 
 
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """A run of this name, planned; `began_ns` is CLOCK_REALTIME."""
+
+    composed: Composed
+    name: str
+    plan: Plan
+    began_ns: int
+
+
+def gathered(composed: Composed, say: Callable[[str], None], name: str | None = None) -> Gathered:
+    """The plan of a run; data with times and nobody who chose a timing are played at those times."""
+    began_ns, name, options = clock.now_ns(), name or run_name(), composed.experiment.dataset
+    with enough_memory(options.path):
+        found = data(composed.experiment, salt_of(options.salt, name), say)
+        is_timed = composed.if_timed is not None and found.source.due_ns() is not None
+        if composed.if_timed is not None and is_timed:
+            composed = composed.if_timed()
+            say("timing=fixed_schedule: the data have times and no timing was chosen, so they are played at them")
+        planned = make(composed.experiment, found)
+    return Gathered(composed, name, planned, began_ns)
+
+
 def make(experiment: Experiment, found: Data) -> Plan:
     """Lay out the schedule. Raises ConfigError where the data do not fit the timing."""
-    strategy: Strategy = get_class("timing_strategy", experiment.timing.type)(experiment.timing, seed=experiment.seed)
+    timing = experiment.timing
+    strategy = plugins.make("timing_strategy", timing.type, timing, seed=experiment.seed, options=timing.options)
     schedule = strategy.schedule(found.source.due_ns())
     duration = experiment.timing.stop.duration_s
     stop_ns = round(duration * clock.SECOND) if duration is not None else None
@@ -68,26 +93,3 @@ def data_hash(experiment: Experiment) -> str | None:
 def conversations(phase: Phase, count: int) -> np.ndarray[Any, np.dtype[np.int64]]:
     """The conversations of a phase's first `count` places."""
     return np.arange(count, dtype=np.int64) if phase.conversations is None else phase.conversations[:count]
-
-
-def table(plan: Plan, seed: int, reached: dict[str, int] | None = None) -> pa.Table:
-    """The plan as columns. In closed loop it holds what was `reached`, by phase; times are from the start of the load."""
-    start, parts = 0, []
-    for phase in plan.schedule.phases:
-        due = phase.due_ns
-        count = len(due) if due is not None else (reached or {}).get(phase.name, 0)
-        which = conversations(phase, count)
-        lengths = plan.source.lengths(which)
-        columns = {
-            "request": np.arange(count, dtype=np.int64) + phase.first_number,
-            "phase": [phase.name] * count,
-            "due_ns": due + start if due is not None else pa.nulls(count, pa.int64()),
-            "conversation": which,
-            "turn": np.zeros(count, dtype=np.int32),
-            "input_tokens": lengths.input_tokens,
-            "output_tokens": lengths.output_tokens,
-            "seed": np.full(count, seed, dtype=np.int64),
-        }
-        parts.append(pa.table(columns).cast(PLAN_SCHEMA))
-        start += phase.duration_ns or 0
-    return pa.concat_tables(parts).sort_by("request")

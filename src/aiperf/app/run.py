@@ -8,20 +8,21 @@ from typing import Any
 from aiperf import clock, logs
 from aiperf.app import GENERATE, GENERATOR, host, space, words
 from aiperf.app import plan as planning
+from aiperf.app.brought import packages
 from aiperf.app.conduct import Conductor, Outcome, interrupts
-from aiperf.app.data import Gathered, enough_memory
-from aiperf.app.jobs import LoadTask, Render, Target, descriptors, path_of, speaker
-from aiperf.app.plan import Plan
+from aiperf.app.data import enough_memory
+from aiperf.app.jobs import LoadTask, Render, Target, descriptors, dressed, path_of, speaker
+from aiperf.app.plan import Gathered, Plan
 from aiperf.app.probe import Found, patience, prepared, probe
 from aiperf.app.served import METRICS_S, metrics_texts, served
 from aiperf.app.session import Journal, Run, keep_plan
 from aiperf.cluster.local import Worker
 from aiperf.config.secrets import redacted
-from aiperf.errors import AiperfError, ConfigError, MeasureError
-from aiperf.plugin.plugins import get_class
+from aiperf.errors import AiperfError, ClientError, ConfigError, MeasureError
+from aiperf.plugin.plugins import make
 from aiperf.processing.task import ProcessTask
 from aiperf.results import Outlook
-from aiperf.seams import Job, Screen
+from aiperf.seams import Job
 from aiperf.store import campaign as store
 from aiperf.transports.fetch import HttpFetch
 from aiperf.transports.origin import request_headers
@@ -51,9 +52,9 @@ def run(
     """
     composed, name, journal = found.composed, found.name, Journal()
     experiment = composed.experiment
-    screen: Screen = get_class("ui", experiment.ui.type)(say)
-    with journal.stage("plan"), enough_memory(experiment.dataset.path):
-        plan = planning.make(experiment, found.data)
+    screen = make("ui", experiment.ui.type, say, options=experiment.ui.options)
+    plan = found.plan
+    with journal.stage("plan", since_ns=found.began_ns):
         campaign = store.create(experiment.output.dir, experiment.name, name)
         campaign.write("experiment.yaml", composed.text)
     logs.configure(campaign.log, experiment.log_level, verbose=verbose)
@@ -62,7 +63,7 @@ def run(
     )
     journal.facts = {
         "schema_version": "1.0", "name": experiment.name, "run": name, "argv": redacted(arguments), "seed": experiment.seed,
-        "data_sha256": planning.data_hash(experiment), "choices": dict(composed.choices),
+        "data_sha256": planning.data_hash(experiment), "choices": dict(composed.choices), "plugins": packages(experiment),
     }  # fmt: skip
     lines = (*composed.notes, *words.lines(experiment, plan), *_too_many(plan), *_room(made))
     with _last_words(made), enough_memory(experiment.dataset.path):
@@ -133,7 +134,10 @@ def _dry(run: Run) -> int:
     target = Target(options, options.url, options.model or "MODEL", path_of(options), run.experiment.dataset.output_tokens.exact)
     render, phase = Render(run.plan.source, speaker(target)), run.plan.schedule.run
     count = min(_RENDERED, run.plan.planned if run.plan.planned is not None else _RENDERED)
-    bodies = [render(phase, place).body for place in range(count)]
+    made = [render(phase, place) for place in range(count)]
+    if refused := [one.refused for one in made if one.refused is not None]:
+        raise ClientError(f"{len(refused)} of {count} requests cannot be made, such as: {refused[0]}")
+    bodies = [one.body for one in made]
     run.campaign.write("requests.jsonl", b"".join(body + b"\n" for body in bodies))
     for number, body in enumerate(bodies):
         text = body.decode()
@@ -148,7 +152,7 @@ def _measured(run: Run) -> int:
             with run.journal.stage("probe"):
                 fetch, target, found = _ready(run, urls)
             before = metrics_texts(urls, fetch)
-            heard.patient = True
+            heard.listen(patient=True)
             with run.journal.stage("load"):
                 outcome = _loaded(run, target, found, heard)
                 outcome.stopped = heard.count > 0
@@ -166,6 +170,8 @@ def _ready(run: Run, urls: tuple[str, ...]) -> tuple[HttpFetch, Target, Found]:
     fetch = HttpFetch({**request_headers(options), "X-Request-ID": f"{run.name}-probe"}, options.ca_path)
     until = patience(options)
     target = prepared(options, urls, exact=run.experiment.dataset.output_tokens.exact, fetch=fetch, until_ns=until)
+    target = dressed(target)
+    fetch = HttpFetch({**request_headers(target.worn or options), "X-Request-ID": f"{run.name}-probe"}, options.ca_path)
     target, found = probe(target, run.plan.wording, fetch=fetch, until_ns=until)
     run.journal.facts |= {"urls": list(urls), "model": target.model, "probe": found.facts()}
     _log.info("server %s", found)
@@ -180,8 +186,9 @@ def _loaded(run: Run, target: Target, found: Found, heard: Any) -> Outcome:
         keep_plan(run)
     spool = run.campaign.spool / f"{GENERATOR}.spool"
     task = LoadTask(target, plan.source, plan.schedule, plan.stop_ns, spool, run.name, round(experiment.timing.spin_us * clock.MICROSECOND))
-    generator = Job(GENERATOR, GENERATE, task, cores=run.cores.generator)
-    with closing(get_class("cluster", experiment.cluster.type)(run.hatched)) as cluster, run.screen.showing(_outlook(plan)):
+    generator = Job(GENERATOR, GENERATE, task, cores=run.cores.generator, log=(run.campaign.log, experiment.log_level))
+    made = make("cluster", experiment.cluster.type, run.hatched, options=experiment.cluster.options)
+    with closing(made) as cluster, run.screen.showing(_outlook(plan)):
         outcome = Conductor(cluster, run.screen).run([generator], _processors(run, target, found), heard)
     run.journal.facts |= {
         "generators": list(outcome.generators.values()), "processors": list(outcome.processors.values()), "dead": outcome.dead,
@@ -221,6 +228,7 @@ def _processors(run: Run, target: Target, found: Found) -> list[Job]:
             ),
             nice=_NICE,
             cores=run.cores.others,
+            log=(run.campaign.log, run.experiment.log_level),
         )
         for shard in range(count)
     ]  # fmt: skip

@@ -11,7 +11,7 @@ from aiperf.app.host import Cores
 from aiperf.config.endpoint import Endpoint as Options
 from aiperf.config.simulator import Simulator
 from aiperf.errors import ConfigError, MeasureError
-from aiperf.plugin.plugins import get_class
+from aiperf.plugin.plugins import make
 from aiperf.seams import Cluster, Fetch, Job
 from aiperf.simulator.draws import refused_places
 from aiperf.transports.origin import full
@@ -37,7 +37,7 @@ def served(options: Options, cores: Cores, say: Callable[[str], None] = _log.err
     log = options.simulator.log
     if log is not None and not Path(log).expanduser().parent.is_dir():
         raise ConfigError(f"endpoint.simulator.log: the folder of {log} does not exist")
-    cluster: Cluster = get_class("cluster", "local")()
+    cluster = make("cluster", "local")
     try:
         cluster.start(Job(_NAME, "aiperf.simulator.server:serve_job", options.simulator, cores=cores.others))
         with _addresses(_port(cluster), options.simulator) as urls:

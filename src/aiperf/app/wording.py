@@ -3,10 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from aiperf.config.declared import taken
 from aiperf.config.experiment import Experiment
 from aiperf.dataset.bank import Wording
 from aiperf.errors import ConfigError
-from aiperf.plugin.plugins import get_metadata
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ def worded(experiment: Experiment, salt: str, say: Callable[[str], None]) -> tup
 
     tokenizer = load(options, say)
     bank = bank_of(tokenizer, with_ids=experiment.endpoint.prompt == "token_ids")
-    template = tokenizer.template_tokens if "messages" in get_metadata("endpoint", experiment.endpoint.type).get("takes", ()) else None
+    template = tokenizer.template_tokens if "messages" in taken(experiment.endpoint.type) else None
     if not options.apply_chat_template:
         return Wording(bank, salt), Counting(options.name, template, template)
     if template is None:

@@ -7,6 +7,7 @@ import numpy as np
 from aiperf import clock
 from aiperf.app.plan import Plan, conversations
 from aiperf.config.experiment import Experiment
+from aiperf.plugin import plugins
 from aiperf.workload import Phase
 
 
@@ -14,16 +15,23 @@ def lines(experiment: Experiment, plan: Plan) -> list[str]:
     """The plan as a person reads it."""
     endpoint, dataset = experiment.endpoint, experiment.dataset
     where = "the packaged simulator" if endpoint.simulator is not None else ", ".join(endpoint.url)
+    how = "streamed" if endpoint.streaming else "not streamed"
     tokenizer = (
         [f"tokenizer {_tokenizer(plan, applied=experiment.tokenizer.apply_chat_template)}"] if plan.counting.name is not None else []
     )
     return [
-        f"endpoint  {endpoint.type} at {where}, {'streamed' if endpoint.streaming else 'not streamed'}; {_sampling(endpoint.extra)}",
+        f"endpoint  {_whose(endpoint.type)} at {where}, {how}; {_sampling(endpoint.extra)}",
         f"dataset   {dataset.path or dataset.type}: {_lengths(plan, salt=dataset.salt, exact=dataset.output_tokens.exact)}",
         *tokenizer,
         f"timing    {_timing(experiment, plan)}",
         *(f"note      {note}" for note in plan.notes),
     ]
+
+
+def _whose(endpoint: str) -> str:
+    """An endpoint's name, with its package where that is not ours: it may have taken the place of one of ours."""
+    entry = plugins.get_entry("endpoint", endpoint)
+    return endpoint if entry.is_builtin else f"{endpoint} of {entry.package}"
 
 
 def _tokenizer(plan: Plan, *, applied: bool) -> str:

@@ -25,6 +25,17 @@ _EXAMPLES = (
 _LOOK_UP = {
     "query": f"aiperf query [SQL] [--in DIR] [--format table|csv|json|parquet] [--out FILE]\n{VERBS['query']}",
     "report": f"aiperf report DIR …\n{VERBS['report']}",
+    "plugins": "\n".join(
+        [
+            "aiperf plugins [--all | --packages | --validate [--import] | CATEGORY [NAME]] [--json]",
+            "aiperf plugins new CATEGORY NAME [DIR]",
+            VERBS["plugins"],
+            "",
+            "  CATEGORY      its plugins; with NAME, or a class path, all about one",
+            "  new           write a package of one plugin that works, with its tests",
+            *(f"  {name:<12}  {text.removeprefix('plugins: ')}" for name, text in FLAGS.items() if text.startswith("plugins: ")),
+        ]
+    ),
 }
 
 
@@ -41,7 +52,7 @@ def _overview() -> str:
             "aiperf [VERB] [group=choice] [path.to.key=value] … [flags]",
             *_section("verbs", VERBS.items()),
             *_section("groups", ((group, " ".join(_choices(group))) for group in roots.groups())),
-            *_section("flags", ((name, text) for name, text in FLAGS.items() if not text.startswith("query: "))),
+            *_section("flags", ((name, text) for name, text in FLAGS.items() if text.partition(": ")[0] not in VERBS)),
             *_section("examples", _EXAMPLES),
             "",
             "every key: aiperf --help GROUP, or docs/configuration.md",
@@ -64,7 +75,7 @@ def _topic(word: str) -> str:
     if word in ("run", "validate"):
         flags = "--cfg job|json, --config-dir DIR" + (", --dry-run" if word == "run" else "")
         return f"aiperf {word} [group=choice] [key=value] …\n{VERBS[word]}\n\nflags: {flags}\nkeys: aiperf --help GROUP"
-    if word in ("query", "report"):
+    if word in _LOOK_UP:
         return _LOOK_UP[word]
     from aiperf.config import describe  # noqa: PLC0415 - the models take longer to import than the overview to print
     from aiperf.config.simulator import Simulator  # noqa: PLC0415 - as above

@@ -2,6 +2,7 @@
 
 import gc
 import sys
+import threading
 from collections.abc import Sequence
 
 import aiperf
@@ -40,6 +41,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         else:
             gc.unfreeze()
             gc.enable()  # without that last look, DuckDB's binding tells of leaks
+    if argv is None and threading.active_count() > 1:
+        from aiperf.cluster.child import leave  # noqa: PLC0415 - where a plugin has left threads behind
+
+        leave(code)
     return code
 
 
@@ -64,7 +69,7 @@ def _called(argv: Sequence[str]) -> int:
 
 
 def _verb(given: Options) -> int:
-    if given.verb in ("query", "report"):
+    if given.verb in ("query", "report", "plugins"):
         return _looked_up(given)
     # Hydra comes first, from a shallow stack: where its import crosses a chunk of the interpreter's, each call there maps memory anew.
     import aiperf.config.arguments  # noqa: F401, PLC0415 - every verb needs it, help and version do not
@@ -83,7 +88,11 @@ def _verb(given: Options) -> int:
 
 
 def _looked_up(given: Options) -> int:
-    """Verbs that only read results: they need no Hydra."""
+    """Verbs that only look at what there is: they need no Hydra."""
+    if given.verb == "plugins":
+        from aiperf.cli import plugins  # noqa: PLC0415 - a verb is imported when it is called
+
+        return plugins.main(given.words, given.given)
     if given.verb == "query":
         from aiperf.cli import query  # noqa: PLC0415 - a verb is imported when it is called
 

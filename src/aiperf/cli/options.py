@@ -15,6 +15,7 @@ VERBS: Mapping[str, str] = {
     "simulate": "serve the packaged simulator on this machine until Ctrl-C",
     "query": "ask all results below outputs/ in SQL; without a statement, five examples and the tables",
     "report": "print the tables of a result folder again",
+    "plugins": "what there is to choose from, built in or installed; check it, or begin a plugin of your own",
 }
 
 FLAGS: Mapping[str, str] = {
@@ -27,6 +28,11 @@ FLAGS: Mapping[str, str] = {
     "--in": "query: a result folder, or a folder of them, in place of outputs/",
     "--format": "query: table, csv, json or parquet",
     "--out": "query: a file for the answer",
+    "--all": "plugins: every kind with all its plugins, and the kinds that are not open",
+    "--packages": "plugins: the packages that bring them, in full",
+    "--validate": "plugins: are they all there? Nothing is imported; exit code 1 if not",
+    "--import": "plugins: with --validate: import them, too, and see that they fit",
+    "--json": "plugins: for programs",
 }
 
 _TAKES_VALUE = ("--cfg", "--config-dir", "--in", "--format", "--out")
@@ -36,6 +42,7 @@ _OF_VERB = {
     "simulate": (),
     "query": ("--in", "--format", "--out"),
     "report": (),
+    "plugins": ("--all", "--packages", "--validate", "--import", "--json"),
 }
 _SHORT = {"-h": ("--help",), "-v": ("--verbose",), "-vv": ("--verbose", "--verbose")}
 _FORMS = {"--cfg": ("job", "json"), "--format": ("table", "csv", "json", "parquet")}
@@ -43,7 +50,7 @@ _EXAMPLES = {"--cfg": "job", "--format": "csv", "--out": "FILE"}
 
 
 class Options(NamedTuple):
-    """A command line: `words` are what the verb gets, `given` the values of flags that only it knows."""
+    """A command line: `words` are what the verb gets, `given` the flags that only it knows, with their values ("" where they take none)."""
 
     verb: str | None
     words: tuple[str, ...]
@@ -68,10 +75,10 @@ def parse(argv: Sequence[str]) -> Options:
     _check_fit(verb or "run", flags)
     cfg = flags.get("--cfg", [None])[-1]
     folders = tuple(Path(folder) for folder in flags.get("--config-dir", []) if folder is not None)
-    own = {name: values[-1] for name, values in flags.items() if name in _OF_VERB["query"]}
+    own = {name: values[-1] or "" for name, values in flags.items() if name in (*_OF_VERB["query"], *_OF_VERB["plugins"])}
     return Options(
         verb, tuple(words[1:] if verb else words), cfg=cfg, config_dirs=folders, dry_run="--dry-run" in flags,
-        verbose=len(flags.get("--verbose", ())), given={name: value for name, value in own.items() if value is not None},
+        verbose=len(flags.get("--verbose", ())), given=own,
     )  # fmt: skip
 
 

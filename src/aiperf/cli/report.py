@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from aiperf.cli import output
 from aiperf.config.terminal import terminal
@@ -35,7 +35,30 @@ def main(words: Sequence[str], _: Mapping[str, str | None]) -> int:
     colour, columns = terminal(sys.stdout)
     texts = (table.final(told.summary, title=told.title, folder=told.folder, colour=colour, columns=columns) for told in found)
     output.say("\n\n".join(texts))
-    return 0
+    lines = [line for folder in dict.fromkeys(told.folder for told in found) for line in _lacking(folder)]
+    for line in lines:
+        print(f"aiperf: {line}", file=sys.stderr)
+    return ConfigError.exit_code if lines else 0
+
+
+def _lacking(folder: str) -> Iterator[str]:
+    """A line a package of whose plugins the campaign was measured with some that are not here any more."""
+    brought = _receipt(Path(folder)).get("plugins")
+    if not brought:
+        return
+    from aiperf.plugin import registry  # noqa: PLC0415 - only for campaigns that need what others bring
+
+    current = registry.current()
+    there = {(entry.category, entry.name, entry.package) for entry in current.every()}
+    gone: dict[str, list[str]] = {}
+    for key, said in brought.items():
+        name, package = said["name"], said["package"]
+        why = "does not have it any more" if package in current.packages else "is not installed here"
+        if (said["category"], name, package) not in there:
+            parts = gone.setdefault(f"{package} {said['version']}, which {why}", [])
+            parts.append(key if key.endswith(f".{name}") else f"{key}={name}")
+    for source, parts in gone.items():
+        yield f"{folder}: {', '.join(parts)} came from {source}: what was written is shown, nothing of it can be computed again"
 
 
 def _told(given: Path) -> Iterator[Told]:
@@ -47,7 +70,7 @@ def _told(given: Path) -> Iterator[Told]:
     campaign = given.parents[1] if trials == [given] else folder
     missing = [trial for trial in trials if not (trial / JSON_NAME).is_file()]
     if missing:
-        why = _error(campaign / "receipt.json") or "the run ended, or still is, before its results"
+        why = _receipt(campaign).get("error") or "the run ended, or still is, before its results"
         raise ConfigError([f"report: {trial} has no {JSON_NAME}: {why}" for trial in missing])
     for trial in trials:
         name, summary = _read(trial / JSON_NAME)
@@ -70,13 +93,13 @@ def _campaign(given: Path) -> Path:
     raise ConfigError(f"report: {given.absolute()} is no campaign and holds none{hint}")
 
 
-def _error(receipt: Path) -> str | None:
-    """What the run itself says went wrong, if it could."""
+def _receipt(campaign: Path) -> Mapping[str, Any]:
+    """What the run itself says of it, if it could."""
     try:
-        error = json.loads(receipt.read_text(encoding="utf-8")).get("error")
-    except (OSError, ValueError, AttributeError):
-        return None
-    return None if error is None else str(error)
+        found = json.loads((campaign / "receipt.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _read(path: Path) -> tuple[str, Summary]:

@@ -22,7 +22,7 @@ def main(given: Options) -> int:
         from aiperf.config.compose import load  # noqa: PLC0415 - while the generator starts
 
         composed = load(given.words, config_dirs=given.config_dirs)
-        from aiperf.app.data import gathered  # noqa: PLC0415 - as above, and a mistake need not wait for the rest
+        from aiperf.app.plan import gathered  # noqa: PLC0415 - as above, and a mistake need not wait for the rest
 
         found = gathered(composed, _say)
         from aiperf.app.run import run  # noqa: PLC0415 - as above

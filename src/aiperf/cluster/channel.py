@@ -25,11 +25,11 @@ class SocketChannel:
         packed = pickle.dumps(message, protocol=5)
         if len(self._out) < _MOST_PENDING:
             self._out += _LENGTH.pack(len(packed)) + packed
-        self._flush()
+        self.flush()
 
     def told(self) -> list[Any]:
         """Messages that have come so far."""
-        self._flush()
+        self.flush()
         self._receive()
         messages = []
         while len(self._in) >= _LENGTH.size:
@@ -47,7 +47,7 @@ class SocketChannel:
     def close(self, wait_s: float = 2.0) -> None:
         """Send what is pending, for at most `wait_s`, and close."""
         while self._out and select.select([], [self._sock], [], wait_s)[1]:
-            self._flush()
+            self.flush()
         self._sock.close()
         self.closed = True
 
@@ -64,7 +64,8 @@ class SocketChannel:
         except ConnectionError:
             return b""
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Send as much as fits of what is pending."""
         if not self._out:
             return
         with contextlib.suppress(BlockingIOError):

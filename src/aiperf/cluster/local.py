@@ -59,7 +59,7 @@ def _hatched(name: str, target: str, nice: int) -> Worker:
     command = [sys.executable, "-m", "aiperf.cluster.child", name, str(theirs.fileno()), target]
     try:
         process = subprocess.Popen(  # noqa: S603 - our own module
-            command, stdin=subprocess.PIPE, stderr=errors, pass_fds=[theirs.fileno()], start_new_session=True,
+            command, stdin=subprocess.PIPE, stdout=errors, stderr=errors, pass_fds=[theirs.fileno()], start_new_session=True,
             env={**os.environ, **_ONE_THREAD},
         )  # fmt: skip
     except OSError:
@@ -104,7 +104,7 @@ class LocalCluster:
         self._selector.register(worker.channel, selectors.EVENT_READ, worker)
         assert worker.process.stdin is not None  # noqa: S101 - it is a pipe
         with contextlib.suppress(BrokenPipeError), worker.process.stdin as line:  # a worker that has died is told by `wait`
-            pickle.dump(job.argument, line, protocol=5)
+            pickle.dump((job.argument, job.log), line, protocol=5)
 
     def tell(self, worker: str, message: object) -> None:
         """Send a message down; to a worker that is gone, nothing."""
@@ -114,8 +114,10 @@ class LocalCluster:
     def wait(self, timeout_s: float) -> list[Event]:
         """What happened since the last call, waiting for something if nothing did."""
         events = []
+        for worker in self._workers.values():
+            worker.channel.flush()
         for key, _ in self._selector.select(timeout_s if self._workers else 0):
-            worker: Worker = key.data
+            worker = key.data
             events += [Event(worker.name, message) for message in worker.channel.told()]
             if worker.channel.closed:
                 events.append(Event(worker.name, ended=True, error=self._ended(worker)))

@@ -15,6 +15,7 @@ from aiperf.config.secrets import redacted_argument
 
 _KEY = re.compile(r"(?P<sign>~|\+{0,2})(?P<key>[A-Za-z_$][\w$-]*(?:[./][\w$-]+)*)")
 _SLOS = ("goodput", "slos")
+_PARSER = OverridesParser.create()
 
 
 class Argument(NamedTuple):
@@ -50,10 +51,9 @@ def read(arguments: Sequence[str], model: type[Model], *, groups: Sequence[str] 
     """The arguments that can be read, and a line for each that cannot, by its path. `groups` are the names that choose a file."""
     found: list[Argument] = []
     problems: dict[Path, str] = {}
-    parser = OverridesParser.create()
     for text in arguments:
         try:
-            found.append(_argument(text, _Grammar(parser, model, groups)))
+            found.append(_argument(text, model, groups))
         except UnreadableError as exc:
             problems[split(text.partition("=")[0].lstrip("+~"))] = f"{shown(text, model)}: {exc}"
     chosen = {argument.group for argument in found if argument.is_choice}
@@ -73,13 +73,7 @@ def shown(text: str, model: type[Model]) -> str:
     return f"argument {redacted_argument(text, model)!r}"
 
 
-class _Grammar(NamedTuple):
-    parser: OverridesParser
-    model: type[Model]
-    groups: Sequence[str]
-
-
-def _argument(text: str, grammar: _Grammar) -> Argument:
+def _argument(text: str, model: type[Model], groups: Sequence[str]) -> Argument:
     typed, sign, raw = text.partition("=")
     match = _KEY.fullmatch(typed.strip())
     if match is None or not (sign or match["sign"] == "~"):
@@ -87,11 +81,11 @@ def _argument(text: str, grammar: _Grammar) -> Argument:
     path = split(match["key"])
     if "/" in match["key"]:
         raise UnreadableError(f"the key {match['key']} has a slash; keys are separated by dots")
-    if len(path) == 1 and path[0] in grammar.groups:
+    if len(path) == 1 and path[0] in groups:
         return _choice(text, path, match["sign"], raw if sign else None)
     if match["sign"] == "~":
         return Argument(text, "delete", path, raw if sign else None)
-    return Argument(text, "value", path, _value(path, raw, grammar))
+    return Argument(text, "value", path, _value(path, raw, model))
 
 
 def _choice(text: str, path: Path, sign: str, raw: str | None) -> Argument:
@@ -101,18 +95,18 @@ def _choice(text: str, path: Path, sign: str, raw: str | None) -> Argument:
     if sign == "++":
         raise UnreadableError(f"++ is not for a group; {group}=CHOICE chooses a file, {group}.KEY=VALUE sets a key")
     if raw.startswith("{"):
-        return Argument(text, "value", path, _parsed(raw, OverridesParser.create()).value())
+        return Argument(text, "value", path, _parsed(raw).value())
     name = raw.strip().strip("'\"")
     if not name or name[0] == "[":
         raise UnreadableError(f"a group takes one choice, as in {group}=NAME")
     return Argument(text, "choice", path, None if name == "null" else name)
 
 
-def _value(path: Path, raw: str, grammar: _Grammar) -> Any:
-    key = keys.lookup(grammar.model, path)
+def _value(path: Path, raw: str, model: type[Model]) -> Any:
+    key = keys.lookup(model, path)
     takes_text = key is not None and (key.open_text and path != key.path if key.is_open else key.is_text)
     try:
-        override = _parsed(raw, grammar.parser)
+        override = _parsed(raw)
     except UnreadableError:
         if takes_text or "${" in raw or (key is not None and _takes_a_word(key, path)):
             return raw
@@ -128,8 +122,8 @@ def _takes_a_word(key: keys.Key, path: Path) -> bool:
     return path != key.path if key.is_open else any(kind is str or keys.is_text_list(kind) for kind in key.types)
 
 
-def _parsed(raw: str, parser: OverridesParser) -> Override:
+def _parsed(raw: str) -> Override:
     try:
-        return parser.parse_override(f"key={raw}")
+        return _PARSER.parse_override(f"key={raw}")
     except (HydraException, ValueError, RecursionError) as exc:
         raise UnreadableError("the value cannot be read; text with = , : [ { or quotes in it needs its own, as in 'key=\"a=b\"'") from exc

@@ -1,8 +1,9 @@
 """What all configuration models have in common."""
 
 import os
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # tracers of other models: looking for them takes a tenth of a start
 
@@ -15,3 +16,15 @@ class Model(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True, validate_default=False, str_strip_whitespace=True)
+
+
+HIDDEN = "***"
+"""What stands in place of a secret wherever one would be written."""
+
+Names = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
+"""Several texts; one may stand by itself."""
+
+
+def short_for(key: str) -> BeforeValidator:
+    """One value in place of a group: it is then this key of it."""
+    return BeforeValidator(lambda value: {key: value} if isinstance(value, (int, float, str)) and not isinstance(value, bool) else value)

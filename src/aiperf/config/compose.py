@@ -13,20 +13,22 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import yaml
+
 from aiperf.config import arguments as grammar
-from aiperf.config import checks, engine, files, notes, references, roots, untimed
+from aiperf.config import checks, engine, files, references, roots, untimed
 from aiperf.config import settings as setting
 from aiperf.config.arguments import Argument
 from aiperf.config.experiment import Experiment
 from aiperf.config.files import FileError, Reading
-from aiperf.config.keys import Path as KeyPath
-from aiperf.config.mistakes import Check, line
+from aiperf.config.mistakes import line
 from aiperf.config.nearest import unknown
-from aiperf.config.origins import Origins
-from aiperf.config.text import as_text
+from aiperf.config.origins import Origins, notes
+from aiperf.config.secrets import hidden
 from aiperf.errors import ConfigError
+from aiperf.plugin import plugins
 
-_NAME = "name"
+_DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,26 +60,29 @@ def load(arguments: Sequence[str], *, config_dirs: Sequence[Path] = (), instead:
     origins = Origins(current.layers[::-1], settings)
     before = copy.deepcopy(composed)
     problems = [*unread.values(), *setting.apply(settings, composed, Experiment)]
-    composed.setdefault(_NAME, _name(choices.get("experiment")))
+    composed.setdefault("name", _name(choices.get("experiment")))
     open_to_times = not instead and untimed.is_open(composed, current, settings)
     if open_to_times and untimed.names_times(composed):
         return load(arguments, config_dirs=config_dirs, instead=untimed.INSTEAD)
-    check = _check(composed, tuple(unread))
+    check = references.looked_at(Experiment, copy.deepcopy(composed), unread)  # references stay as written in the original
+    checks.names(check)
+    checks.promises(check)
     experiment = check.validated()
     problems += [line(mistake, origins.of) for mistake in check.mistakes]
     if problems or experiment is None:
         raise ConfigError(problems)
-    said = notes.lines(current, settings, before, origins)
+    said = (*notes(current, settings, before, origins), *plugins.problems(), *plugins.notes())
     timed = partial(load, arguments, config_dirs=config_dirs, instead=untimed.INSTEAD) if open_to_times else None
-    return Composed(experiment, as_text(experiment, composed, choices), MappingProxyType(choices), said, timed)
+    return Composed(experiment, _as_text(experiment, composed, choices), MappingProxyType(choices), said, timed)
 
 
 def _choice_problems(chosen: Sequence[Argument], current: Reading) -> list[str]:
     """What is wrong with the choices of the command line, and with those of the experiment that it names."""
+    where = current.folders
     problems = [
-        f"{grammar.shown(argument.text, Experiment)}: {_unknown_choice(argument.group, argument.value, current)}"
+        f"{grammar.shown(argument.text, Experiment)}: {unknown(argument.group, argument.value, roots.choices(argument.group, where))}"
         for argument in chosen
-        if argument.value is not None and roots.find(argument.group, argument.value, current.folders) is None
+        if argument.value is not None and roots.find(argument.group, argument.value, where) is None
     ]
     problems += [
         f"{grammar.shown(later.text, Experiment)}: {later.group} is chosen already, by {grammar.shown(first.text, Experiment)}; give one"
@@ -85,7 +90,7 @@ def _choice_problems(chosen: Sequence[Argument], current: Reading) -> list[str]:
         if first.group == later.group
     ]
     name = current.taken.get("experiment")
-    file = roots.find("experiment", name, current.folders) if name else None
+    file = roots.find("experiment", name, where) if name else None
     return problems + (_experiment_problems(file, current) if file is not None else [])
 
 
@@ -99,14 +104,10 @@ def _experiment_problems(file: Path, current: Reading) -> list[str]:
     for group, name in said.items():
         problem = unknown("group", group, known) if group not in known else None
         if problem is None and name is not None and group not in current.taken and roots.find(group, name, current.folders) is None:
-            problem = _unknown_choice(group, name, current)
+            problem = unknown(group, name, roots.choices(group, current.folders))
         if problem is not None:
             problems.append(f"{roots.shown(file)}:{files.line_of(file, ('choose', group))}: choose.{group}: {problem}")
     return problems
-
-
-def _unknown_choice(group: str, name: str, current: Reading) -> str:
-    return unknown(group, name, roots.choices(group, current.folders))
 
 
 def _name(experiment: str | None) -> str:
@@ -115,13 +116,22 @@ def _name(experiment: str | None) -> str:
     return "".join(c if c.isascii() and (c.isalnum() or c in "._-") else "-" for c in stem).lstrip("._-")[:100] or "experiment"
 
 
-def _check(composed: dict[str, Any], spoilt: tuple[KeyPath, ...]) -> Check[Experiment]:
-    """Every check that looks at the values by themselves, on a copy: references stay as written in the original."""
-    check = Check(Experiment, copy.deepcopy(composed), spoilt)
-    check.unknown_keys()
-    check.missing()
-    check.groups()
-    references.resolve(check)
-    checks.promises(check)
-    checks.names(check)
-    return check
+def _as_text(experiment: Experiment, written: Mapping[str, Any], choices: Mapping[str, str]) -> str:
+    """experiment.yaml: every key with its value, defaults too, so that it means the same to a later version; `written` has the references.
+
+    It chooses no file of any group: what the files said is in it, so no later file has a say below it, nor is claimed to.
+    """
+    values: dict[str, Any] = experiment.model_dump(mode="json")
+    for steps in references.spots(dict(written)):
+        _put(values, [step for step in steps if isinstance(step, str)], dict(written))
+    values = {"choose": dict.fromkeys(group for group in roots.groups() if group != "experiment"), **values}
+    body = yaml.dump(hidden(values), Dumper=_DUMPER, sort_keys=False, allow_unicode=True, width=140)
+    return f"# composed from {' '.join(f'{group}={name}' for group, name in choices.items())}\n{body}"
+
+
+def _put(values: dict[str, Any], path: list[str], written: Any) -> None:
+    """Put a reference, or the list that it stands in, where its value is now; a short form (`input_tokens: ${n}`) as a whole."""
+    inner: Any = values
+    for name in path[:-1]:
+        inner, written = inner[name], written[name]
+    inner[path[-1]] = written[path[-1]]

@@ -2,13 +2,10 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from aiperf.config.base import Model
-
-
-def _mean(value: Any) -> Any:
-    return {"mean": value} if isinstance(value, (int, float)) and not isinstance(value, bool) else value
+from aiperf.config.base import Model, short_for
+from aiperf.config.declared import declared
 
 
 class InputTokens(Model):
@@ -40,9 +37,9 @@ class Dataset(Model):
     """How the file is read: a name of the category `custom_dataset_loader`; unset: recognised by its first row."""
     path: str | None = Field(None, min_length=1)
     """The file; `pkg://…` is one that comes with aiperf."""
-    input_tokens: Annotated[InputTokens, BeforeValidator(_mean)] = Field(default_factory=InputTokens)
+    input_tokens: Annotated[InputTokens, short_for("mean")] = Field(default_factory=InputTokens)
     """Prompt lengths of synthetic conversations."""
-    output_tokens: Annotated[OutputTokens, BeforeValidator(_mean)] = Field(default_factory=OutputTokens)
+    output_tokens: Annotated[OutputTokens, short_for("mean")] = Field(default_factory=OutputTokens)
     """Answer lengths."""
     entries: int | None = Field(None, ge=1, le=100_000_000)
     """Distinct conversations; after the last comes the first again. Unset: no two are alike, or all rows of the file."""
@@ -54,19 +51,22 @@ class Dataset(Model):
     """What a row that cannot be used means: `stop` refuses the file with the reason, `skip` leaves it out, counts it and says so."""
     salt: str = Field("run", min_length=1)
     """`run` makes every text unique to the run, so that a cache of yesterday does not answer; `none`, or a word of your own."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """What a plugin that is used here has of its own: a composer, a loader (with `format`), a sampler."""
 
     @model_validator(mode="after")
     def _file_or_none(self) -> "Dataset":
-        problems = []
-        if self.type == "custom" and not self.path:
+        problems, needs_file = [], declared("dataset_composer", self.type).get("needs_file")
+        drawn = needs_file is False
+        if needs_file and not self.path:
             problems.append("a custom dataset needs path, as in dataset=mooncake_trace dataset.path=FILE")
-        if self.type == "synthetic" and self.sampling != "sequential" and self.entries is None:
+        if drawn and self.sampling != "sequential" and self.entries is None:
             problems.append(f"sampling={self.sampling} needs entries, since no two synthetic conversations are alike without")
-        if self.type == "synthetic" and self.on_bad_row != "stop":
+        if drawn and self.on_bad_row != "stop":
             problems.append("on_bad_row is for files; synthetic conversations have no rows")
-        if self.type == "synthetic" and (self.path or self.format):
+        if drawn and (self.path or self.format):
             problems.append("path and format are for custom datasets; did you mean dataset=mooncake_trace?")
-        if self.output_tokens.exact and self.output_tokens.mean is None and self.type == "synthetic":
+        if self.output_tokens.exact and self.output_tokens.mean is None and drawn:
             problems.append("output_tokens.exact needs output_tokens.mean")
         if self.output_tokens.stddev and self.output_tokens.mean is None:
             problems.append("output_tokens.stddev needs output_tokens.mean")

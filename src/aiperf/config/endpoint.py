@@ -5,9 +5,9 @@ import re
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from aiperf.config.base import Model
+from aiperf.config.base import HIDDEN, Model, Names, short_for
 from aiperf.config.simulator import Simulator
 from aiperf.config.units import Seconds
 
@@ -16,8 +16,6 @@ _UNSENDABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]|[^\x00-\xff]")
 _PATH = re.compile(r'/[!"$-~]*')
 _OF_AN_API = re.compile(r"/(?:(?:chat/)?completions|embeddings|responses|v1/(?:messages|models))$")
 _FRAMES = ("content-length", "transfer-encoding", "x-request-id")
-_STARS = "***"
-"""What stands in place of a secret where an experiment was written."""
 
 
 class Timeouts(Model):
@@ -31,14 +29,6 @@ class Timeouts(Model):
     """Longest silence within an answer."""
     total: Seconds = Field(900, gt=0)
     """From the start of the request until its end."""
-
-
-def _timeouts(value: Any) -> Any:
-    return {"total": value} if isinstance(value, (int, float, str)) and not isinstance(value, bool) else value
-
-
-def _urls(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else value
 
 
 def _url_problem(url: str) -> str | None:
@@ -61,7 +51,7 @@ def _url_problem(url: str) -> str | None:
 
 def _value_problem(value: str) -> str | None:
     """Why a header cannot carry a value, without the value; None if it can."""
-    if value == _STARS:
+    if value == HIDDEN:
         return "is hidden (***); what was hidden has to be given again"
     return "holds a character that no header can carry (latin-1 on one line)" if _UNSENDABLE.search(value) else None
 
@@ -71,7 +61,7 @@ class Endpoint(Model):
 
     type: str = "chat"
     """What is spoken: a name of the category `endpoint`."""
-    url: Annotated[tuple[str, ...], BeforeValidator(_urls)] = ()
+    url: Names = ()
     """Where it is: `http://host:port` or `https://…`, a list for several, taken in turn by request number; empty with `simulator`."""
     model: str | None = Field(None, min_length=1)
     """The model to ask for; unset asks `/v1/models`, takes the only one and prints it."""
@@ -87,7 +77,7 @@ class Endpoint(Model):
     """How a prompt is written, for endpoints that take several forms (completions): a text, a list of texts, or token ids."""
     path: str | None = Field(None, min_length=1)
     """Path of the API; unset is the endpoint type's own."""
-    timeout_s: Annotated[Timeouts, BeforeValidator(_timeouts)] = Field(default_factory=Timeouts)
+    timeout_s: Annotated[Timeouts, short_for("total")] = Field(default_factory=Timeouts)
     """Deadlines of a request in seconds."""
     wait_s: Seconds = Field(0, ge=0, le=86_400)
     """How long to wait for a server that does not answer yet, or is still loading."""
@@ -99,6 +89,8 @@ class Endpoint(Model):
     """An answer larger than this is cut off and counted as `too_large`."""
     ca_path: str | None = Field(None, min_length=1)
     """File of certificates to trust instead of the system's (PEM)."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """What a plugin of the category `endpoint` or `transport` that is used here has of its own."""
     simulator: Simulator | None = None
     """If set, the packaged simulator is started on a free loopback port, used, and ended with the run."""
 

@@ -21,20 +21,14 @@ from omegaconf import OmegaConf, StringNode
 from omegaconf.errors import OmegaConfBaseException
 
 from aiperf.config import files, roots
-from aiperf.config.files import FileError, Layer, Reading, plain
+from aiperf.config.files import FileError, Layer, Reading
 from aiperf.errors import ConfigError
 
+_DIRNAMES = {"override_dirname": {"kv_sep": "=", "item_sep": ",", "exclude_keys": []}}
 _STAND_IN: Mapping[str, Any] = {
     "overrides": {"hydra": [], "task": []},
     "runtime": {"choices": {}, "version": None, "version_base": StringNode(None), "cwd": None, "config_sources": []},
-    "job": {
-        "name": "aiperf",
-        "config_name": None,
-        "env_copy": [],
-        "env_set": {},
-        "override_dirname": None,
-        "config": {"override_dirname": {"kv_sep": "=", "item_sep": ",", "exclude_keys": []}},
-    },
+    "job": {"name": "aiperf", "config_name": None, "env_copy": [], "env_set": {}, "override_dirname": None, "config": _DIRNAMES},
 }
 """In place of Hydra's own configuration: launchers, sweepers and logging are nine files that we do not use and would wait for."""
 
@@ -56,7 +50,7 @@ def composed(current: Reading) -> tuple[dict[str, Any], dict[str, str]]:
         raise ConfigError(_told(exc)) from exc
     finally:
         _READING.reset(token)
-    values = plain(config)
+    values: Any = OmegaConf.to_container(config, resolve=False, throw_on_missing=False)  # references and ??? stay as written
     choices = {group: name for group, name in sorted(values.pop("hydra")["runtime"]["choices"].items()) if name is not None}
     return values, choices
 

@@ -1,11 +1,10 @@
 """What a key takes, in words that a person uses."""
 
 import json
-from collections.abc import Sequence
 from typing import Any, Literal, get_args, get_origin
 
 from aiperf.config.base import Model
-from aiperf.config.keys import Key, Path, fields, is_text_list
+from aiperf.config.keys import Key, fields, is_text_list, walk
 
 _UNITS = {"s": "30, 500ms or 2m", "ms": "250, 250ms or 2s", "us": "200, 200us or 1ms"}
 
@@ -58,20 +57,10 @@ def example(key: Key) -> str:
 
 def typed(value: Any) -> str:
     """A value as it would be typed; long ones cut."""
-    text = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
-    text = repr(text) if isinstance(value, str) else text
+    text = repr(value) if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
     return text if len(text) <= 120 else f"{text[:117]}..."
 
 
-def dotted(path: Sequence[str]) -> str:
-    """A path as it is typed; the whole experiment has none."""
-    return ".".join(path)
-
-
-def all_paths(model: type[Model], above: Path = ()) -> list[str]:
+def all_paths(model: type[Model]) -> list[str]:
     """Every key's path, for finding the nearest."""
-    found = []
-    for name, key in fields(model).items():
-        found.append(dotted((*above, name)))
-        found += all_paths(key.nested, (*above, name)) if key.nested is not None else []
-    return found
+    return [key.dotted for key in walk(model)]

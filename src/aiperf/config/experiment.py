@@ -1,10 +1,10 @@
 """An experiment: the single source of every key, check, default, unit and sentence of docs/configuration.md."""
 
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
-from aiperf.config.base import Model
+from aiperf.config.base import Model, Names
 from aiperf.config.dataset import Dataset
 from aiperf.config.endpoint import Endpoint
 from aiperf.config.timing import Timing
@@ -36,7 +36,7 @@ class VerdictLimits(Model):
     """Least share of the plan's arrivals that must be sent in the window, and of the planned level in flight."""
     max_length_error: float = Field(0.02, ge=0, le=1)
     """Largest difference of token counts from what was promised."""
-    ignore: Annotated[tuple[str, ...], BeforeValidator(lambda v: (v,) if isinstance(v, str) else v)] = ()
+    ignore: Names = ()
     """Reasons to overlook, by name; they are printed beside the result."""
 
 
@@ -47,8 +47,8 @@ class Output(Model):
     """Folder that holds a folder a campaign."""
     level: Literal["raw", "records", "summary"] = "records"
     """`raw` keeps the bytes and stamps as they came, `records` a row a request, `summary` the numbers alone."""
-    formats: Annotated[tuple[Literal["csv", "jsonl"], ...], BeforeValidator(lambda v: (v,) if isinstance(v, str) else v)] = ("csv",)
-    """What is written beside summary.json and the records: `csv` the summary as summary.csv, `jsonl` the records as records.jsonl."""
+    formats: Names = ("csv",)
+    """What else is written, names of the category `data_exporter`: `csv` (the summary as summary.csv), `jsonl` (records.jsonl)."""
 
 
 class Ui(Model):
@@ -56,6 +56,8 @@ class Ui(Model):
 
     type: str = "simple"
     """A name of the category `ui`: `simple` shows progress in place, in a pipe a line every 5 s, as `none` does everywhere."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """What a screen that is used here has of its own."""
 
 
 class Cluster(Model):
@@ -67,6 +69,8 @@ class Cluster(Model):
     """Processes that turn raw bytes into records; unset is one less than the cores, at least 1."""
     pin: bool = True
     """Whether the load generator keeps a core that our other processes stay off (`local`, Linux, two cores or more)."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """What a cluster that is used here has of its own."""
 
 
 class Experiment(Model):
@@ -96,6 +100,3 @@ class Experiment(Model):
     """What is seen while it runs."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """What the trial's log file holds: this and what is more serious."""
-
-
-Loaded = dict[str, Any]

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
-from omegaconf import OmegaConf
 
 from aiperf.config import roots
+from aiperf.config.mistakes import at
 
 STOP_RULES = (("timing", "stop"), ("timing", "warmup"))
 """Where two rules stand of which a layer's replaces the other of the layers below."""
@@ -102,18 +102,11 @@ def line_of(file: Path, path: Sequence[str]) -> int | None:
     node = yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
     line = None
     for name in path:
-        if not isinstance(node, yaml.MappingNode):
-            break
-        found = next(((key, value) for key, value in node.value if key.value == name), None)
-        if found is None:
+        pairs = node.value if isinstance(node, yaml.MappingNode) else ()
+        if (found := next((pair for pair in pairs if pair[0].value == name), None)) is None:
             break
         line, node = found[0].start_mark.line + 1, found[1]
     return line
-
-
-def plain(config: Any) -> Any:
-    """Dicts and lists with references (`${…}`) and `???` as written."""
-    return OmegaConf.to_container(config, resolve=False, throw_on_missing=False)
 
 
 def choose(file: Path, config: Mapping[str, Any]) -> dict[str, str | None]:
@@ -128,10 +121,9 @@ def replacing(values: Mapping[str, Any]) -> dict[str, Any]:
     """The same, where a stop rule that stands alone sets the other one null, so that a lower layer's does not hold beside it."""
     found = dict(values)
     for group, name in STOP_RULES:
-        inner = found.get(group)
-        rules = inner.get(name) if isinstance(inner, Mapping) else None
-        if isinstance(inner, Mapping) and isinstance(rules, Mapping) and any(rules.get(rule) is not None for rule in RULES):
-            found[group] = {**inner, name: {**dict.fromkeys(RULES), **rules}}
+        rules = at(found, (group, name))
+        if isinstance(rules, Mapping) and any(rules.get(rule) is not None for rule in RULES):
+            found[group] = {**found[group], name: {**dict.fromkeys(RULES), **rules}}
     return found
 
 
@@ -139,8 +131,7 @@ def opened(values: Mapping[str, Any]) -> dict[str, Any]:
     """The same, where a value in place of a group is the key that it stands for, so that other layers' keys beside it hold."""
     found = dict(values)
     for (group, name), key in STANDS_FOR.items():
-        inner = found.get(group)
-        value = inner.get(name) if isinstance(inner, Mapping) else None
-        if isinstance(inner, Mapping) and isinstance(value, (int, float, str)) and not isinstance(value, bool):
-            found[group] = {**inner, name: {key: value}}
+        value = at(found, (group, name))
+        if isinstance(value, (int, float, str)) and not isinstance(value, bool):
+            found[group] = {**found[group], name: {key: value}}
     return found

@@ -56,8 +56,8 @@ class Key(NamedTuple):
     @property
     def unit(self) -> str | None:
         """The unit of a bare number."""
-        found: str | None = _extra(self.field).get("unit")
-        return found or next((_extra(m)["unit"] for m in self._metadata() if isinstance(m, FieldInfo) and "unit" in _extra(m)), None)
+        fields = (self.field, *(said for said in self._metadata() if isinstance(said, FieldInfo)))
+        return next((_extra(field)["unit"] for field in fields if "unit" in _extra(field)), None)
 
     @property
     def default(self) -> Any:
@@ -112,20 +112,19 @@ def walk(model: type[Model], above: Path = ()) -> Iterator[Key]:
     """Every key of a model and of the models in it, a group before its keys."""
     for name, key in fields(model).items():
         path = (*above, name)
-        yield Key(path, key.field, model, key.nested)
+        yield key._replace(path=path)
         if key.nested is not None:
             yield from walk(key.nested, path)
 
 
 def lookup(model: type[Model], path: Path) -> Key | None:
     """The key at a path, or the open key (`headers`, `slos`) that it lies below; None if there is no such key."""
-    for depth, name in enumerate(path):
+    for depth, name in enumerate(path, 1):
         key = fields(model).get(name)
-        if key is None:
+        if key is None or (depth < len(path) and key.nested is None and not key.is_open):
             return None
-        if key.nested is None or depth == len(path) - 1:
-            found = Key(path[: depth + 1], key.field, model, key.nested)
-            return found if depth == len(path) - 1 or key.is_open else None
+        if key.nested is None or depth == len(path):
+            return key._replace(path=path[:depth])
         model = key.nested
     return None
 

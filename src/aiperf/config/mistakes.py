@@ -9,10 +9,10 @@ from pydantic_core import ErrorDetails
 
 from aiperf.config import expected as words
 from aiperf.config import keys, roots
-from aiperf.config.base import Model
+from aiperf.config.base import HIDDEN, Model
 from aiperf.config.keys import Path
 from aiperf.config.nearest import hint
-from aiperf.config.secrets import HIDDEN, hidden, is_secret
+from aiperf.config.secrets import hidden, is_secret
 
 M = TypeVar("M", bound=Model)
 
@@ -34,7 +34,7 @@ Place = Callable[[Path], str]
 
 def line(mistake: Mistake, place: Place) -> str:
     """A mistake as it is shown: `experiments/mine.yaml:3: timing.rate: expected a number above 0, not 'abc'`."""
-    path = words.dotted(mistake.path)
+    path = ".".join(mistake.path)
     return ": ".join(part for part in (place(mistake.path), "" if mistake.text.startswith(path) else path, mistake.text) if part)
 
 
@@ -96,12 +96,8 @@ class Check(Generic[M]):
             key = keys.lookup(self.model, path)
             if key is None:
                 self._unknown(path)
-            elif isinstance(value, bool) and not _takes_bool(key, path):
+            elif isinstance(value, bool) and not (bool in key.types or (key.is_open and path != key.path)):
                 self._wrong(path, key, value)
-
-    def groups(self) -> None:
-        """Put every group there, empty where nothing is said, so that one validator checks all of them."""
-        _fill(self.model, self.values)
 
     def missing(self) -> None:
         """Find values that must be given (`???`)."""
@@ -110,7 +106,7 @@ class Check(Generic[M]):
             if value == MISSING:
                 shown = words.example(key) if key is not None else "VALUE"
                 if path not in self.spoilt:
-                    self.add(path, f"is missing; give it, as in {words.dotted(path)}={shown}")
+                    self.add(path, f"is missing; give it, as in {'.'.join(path)}={shown}")
                 self._take(path)
 
     def validated(self) -> M | None:
@@ -132,7 +128,7 @@ class Check(Generic[M]):
             self.add(path, f"there is no such key; {above.dotted} is one value: {words.expected(above)}")
             self._take(above.path)
         else:
-            self.add(path, f"there is no such key{hint(words.dotted(path), words.all_paths(self.model))}")
+            self.add(path, f"there is no such key{hint('.'.join(path), words.all_paths(self.model))}")
             self._take(path[: depth + 1])
 
     def _wrong(self, path: Path, key: keys.Key, value: Any) -> None:
@@ -143,8 +139,7 @@ class Check(Generic[M]):
         elif value is None and key.nested is not None:
             name, first = next(iter(keys.fields(key.nested).items()))
             what += f" or none of them, as in {key.dotted}.{name}={words.example(first)}"
-        self.add(path, f"expected {what}, not {shown}")
-        self._take(path)
+        self.refuse(path, f"expected {what}, not {shown}")
 
     def _place(self, error: ErrorDetails) -> Path:
         """The path of an error, without what pydantic adds for the members of a union."""
@@ -196,13 +191,10 @@ def _choices(path: Path) -> str:
     return f"; choose one of {', '.join(names)}, as in {path[0]}={names[0]}"
 
 
-def _fill(model: type[Model], values: dict[Any, Any]) -> None:
+def fill(model: type[Model], values: dict[Any, Any]) -> None:
+    """Put every group there, empty where nothing is said, so that one validator checks all of them."""
     for name, key in keys.fields(model).items():
-        if key.nested is not None and key.field.default_factory is not None:
-            values.setdefault(name, {})
-        if key.nested is not None and isinstance(values.get(name), dict):
-            _fill(key.nested, values[name])
-
-
-def _takes_bool(key: keys.Key, path: Path) -> bool:
-    return bool in key.types or (key.is_open and path != key.path)
+        if key.nested is not None:
+            inner = values.setdefault(name, {}) if key.field.default_factory is not None else values.get(name)
+            if isinstance(inner, dict):
+                fill(key.nested, inner)

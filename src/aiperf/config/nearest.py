@@ -8,18 +8,15 @@ _ENOUGH = 0.6
 
 def _closeness(typed: str, known: str) -> float:
     """How alike two dotted paths are: as a whole, or by their last parts, so that `rate` finds `timing.rate`."""
+    typed, known = (name.lower().replace("-", "_") for name in (typed, known))
     last = difflib.SequenceMatcher(None, typed.rpartition(".")[2], known.rpartition(".")[2]).ratio()
     whole = difflib.SequenceMatcher(None, typed, known).ratio()
     return max(whole, 0.7 * last + 0.3 * whole)
 
 
-def _folded(name: str) -> str:
-    return name.lower().replace("-", "_")
-
-
 def nearest(typed: str, known: Iterable[str]) -> str | None:
     """The known name that was probably meant, None if none is near."""
-    best = max(((_closeness(_folded(typed), _folded(name)), name) for name in known), default=(0.0, ""))
+    best = max(((_closeness(typed, name), name) for name in known), default=(0.0, ""))
     return best[1] if best[0] >= _ENOUGH else None
 
 

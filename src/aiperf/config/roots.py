@@ -2,13 +2,11 @@
 
 from collections.abc import Sequence
 from functools import cache
+from itertools import takewhile
 from pathlib import Path
 
 import aiperf
 from aiperf.errors import ConfigError
-
-FOLDERS = {"experiment": "experiments"}
-"""Groups with a folder of their own in a root; every other one lies in conf/."""
 
 
 @cache
@@ -20,14 +18,10 @@ def packaged() -> Path:
 
 def roots(config_dirs: Sequence[Path] = ()) -> tuple[Path, ...]:
     """The folders to look in, first one first. Raises ConfigError for a --config-dir that holds neither conf/ nor experiments/."""
-    problems = [f"--config-dir {folder}: holds neither conf/ nor experiments/" for folder in config_dirs if not _is_root(folder)]
-    if problems:
-        raise ConfigError(problems)
+    strangers = [folder for folder in config_dirs if not any((folder / name).is_dir() for name in ("conf", "experiments"))]
+    if strangers:
+        raise ConfigError([f"--config-dir {folder}: holds neither conf/ nor experiments/" for folder in strangers])
     return tuple(dict.fromkeys(folder.resolve() for folder in (Path.cwd(), *config_dirs, packaged())))
-
-
-def _is_root(folder: Path) -> bool:
-    return (folder / "conf").is_dir() or (folder / "experiments").is_dir()
 
 
 @cache
@@ -38,7 +32,7 @@ def groups() -> tuple[str, ...]:
 
 def folder_of(root: Path, group: str) -> Path:
     """Where the files of a group lie in a root."""
-    return root / FOLDERS[group] if group in FOLDERS else root / "conf" / group
+    return root / "experiments" if group == "experiment" else root / "conf" / group
 
 
 def choices(group: str, where: Sequence[Path]) -> dict[str, Path]:
@@ -66,9 +60,5 @@ def shown(file: Path) -> str:
 
 def first_comment(file: Path) -> str:
     """What the first comment of a file says; empty if it does not begin with one."""
-    lines = []
-    for line in file.read_text(encoding="utf-8").splitlines():
-        if not line.startswith("#"):
-            break
-        lines.append(line.lstrip("# ").strip())
-    return " ".join(lines)
+    lines = takewhile(lambda line: line.startswith("#"), file.read_text(encoding="utf-8").splitlines())
+    return " ".join(line.lstrip("# ").strip() for line in lines)

@@ -5,11 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from aiperf.config.base import Model
+from aiperf.config.base import HIDDEN, Model
 from aiperf.config.experiment import Experiment
 from aiperf.config.keys import Path, lookup
-
-HIDDEN = "***"
 
 _NAME = re.compile(
     r"(?:[a-z0-9]+[-_])*(?:auth|authorization|cookie|bearer|passw(?:or)?d|passphrase|credentials?|secret|signature|(?:api|access|secret|private)[-_]?key)|"
@@ -46,15 +44,13 @@ def hidden(value: Any, path: Path = (), model: type[Model] = Experiment) -> Any:
         return [hidden(item, path, model) for item in value]
     if value is not None and not isinstance(value, bool) and is_secret(path, model):
         return value if isinstance(value, str) and _REFERENCE.fullmatch(value) else HIDDEN
-    return _hidden_url(value) if isinstance(value, str) and _may_be_a_url(value) else value
-
-
-def _may_be_a_url(text: str) -> bool:
-    return "://" in text or text.startswith("/")
+    return _hidden_url(value) if isinstance(value, str) else value
 
 
 def _hidden_url(text: str) -> str:
-    """A URL without its user and password, and without queries that are named like secrets."""
+    """A URL without its user and password, and without queries that are named like secrets; other text as it is."""
+    if "://" not in text and not text.startswith("/"):
+        return text
     text = _USER.sub(f"{HIDDEN}@", text)
     try:
         parts = urlsplit(text)
@@ -74,11 +70,11 @@ def redacted_argument(argument: str, model: type[Model] = Experiment) -> str:
     key = lookup(model, path)
     if is_secret(path, model) or (key is not None and key.is_secret and path == key.path) or _names_a_secret(value):
         return f"{typed}={HIDDEN}"
-    return f"{typed}={_hidden_url(value)}" if _may_be_a_url(value) else argument
+    return f"{typed}={_hidden_url(value)}"
 
 
 def _names_a_secret(value: str) -> bool:
-    return not value.startswith(("http://", "https://", "/")) and any(is_secret_name(found[1]) for found in _WORD.finditer(value))
+    return not value.startswith(("http://", "https://", "/")) and any(map(is_secret_name, _WORD.findall(value)))
 
 
 def redacted(arguments: Sequence[str]) -> list[str]:

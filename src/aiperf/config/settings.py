@@ -2,15 +2,16 @@
 
 import copy
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from typing import Any
 
 from aiperf.config import arguments as grammar
-from aiperf.config import references
 from aiperf.config.arguments import Argument
 from aiperf.config.base import Model
 from aiperf.config.files import opened, replacing
-from aiperf.config.keys import Path
-from aiperf.config.mistakes import Check, M, at, line, without
+from aiperf.config.mistakes import M, at, line, without
+from aiperf.config.origins import Origins
+from aiperf.config.references import looked_at
 from aiperf.errors import ConfigError
 
 
@@ -20,29 +21,22 @@ def apply(settings: Sequence[Argument], values: dict[str, Any], model: type[Mode
     given: dict[str, Any] = {}
     for argument in settings:
         if argument.kind == "delete":
-            problems += [f"{grammar.shown(argument.text, model)}: {problem}" for problem in _delete(argument, values)]
+            if (problem := _delete(argument, values)) is not None:
+                problems.append(f"{grammar.shown(argument.text, model)}: {problem}")
         else:
-            merge(given, opened(_nested(argument)))
+            merge(given, opened(reduce(lambda inner, name: {name: inner}, reversed(argument.path), argument.value)))
     merge(values, replacing(given))
     return problems
 
 
-def _delete(argument: Argument, values: dict[str, Any]) -> list[str]:
+def _delete(argument: Argument, values: dict[str, Any]) -> str | None:
     found = at(values, argument.path)
     if found is None:
-        return ["there is nothing to take away"]
+        return "there is nothing to take away"
     if argument.value is not None and str(found) != argument.value:
-        return ["the value is another one, and stays"]
+        return "the value is another one, and stays"
     without(values, argument.path)
-    return []
-
-
-def _nested(argument: Argument) -> dict[str, Any]:
-    nested: Any = argument.value
-    for name in reversed(argument.path):
-        nested = {name: nested}
-    found: dict[str, Any] = nested
-    return found
+    return None
 
 
 def merge(into: dict[Any, Any], values: Mapping[Any, Any]) -> None:
@@ -57,19 +51,11 @@ def merge(into: dict[Any, Any], values: Mapping[Any, Any]) -> None:
 def load_part(model: type[M], arguments: Sequence[str]) -> M:
     """A model by itself from `key=value`, with the same care as an experiment. Raises ConfigError with every mistake."""
     settings, unread = grammar.read(arguments, model)
-    check = Check(model, {}, tuple(unread))
-    problems = [*unread.values(), *apply(settings, check.values, model)]
-    check.unknown_keys()
-    check.missing()
-    check.groups()
-    references.resolve(check)
+    values: dict[str, Any] = {}
+    problems = [*unread.values(), *apply(settings, values, model)]
+    check = looked_at(model, values, unread)
     found = check.validated()
-
-    def place(path: Path) -> str:
-        typed = (argument.text for argument in reversed(settings) if all(a == b for a, b in zip(argument.path, path)))
-        return next((grammar.shown(text, model) for text in typed), "")
-
-    problems += [line(mistake, place) for mistake in check.mistakes]
+    problems += [line(mistake, Origins((), settings, model).of) for mistake in check.mistakes]
     if problems or found is None:
         raise ConfigError(problems)
     return found

@@ -1,21 +1,21 @@
 """Promises with their numbers: what `goodput.slos` says, in each metric's own unit."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from aiperf.config.experiment import Goodput
+from aiperf.config.keys import Path
 from aiperf.config.nearest import unknown
 from aiperf.config.units import TIMES, in_unit
 from aiperf.errors import ConfigError
 from aiperf.finite import is_finite_value
-from aiperf.plugin import plugins
+from aiperf.plugin import metrics
 from aiperf.plugin.types import PluginEntry, TypeNotFoundError
 
 EACH = "each"
 """The statistic of a promise that holds for each request."""
-
-Path = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +52,11 @@ def read(slos: Mapping[str, Any]) -> tuple[list[Limit], list[tuple[Path, str]]]:
 
 def _limits(name: str, said: Any) -> Iterator[tuple[Path, Limit | str]]:
     try:
-        entry = plugins.get_entry("metric", name)
+        entry = metrics.metric(name)
     except TypeNotFoundError:
-        known = [entry.name for entry in plugins.iter_entries("metric") if entry.metadata["kind"] == "record"]
-        yield (name,), unknown("metric", name, known)
+        yield (name,), unknown("metric", name, [entry.name for entry in metrics.of_requests()])
         return
-    if entry.metadata["kind"] != "record":
+    if entry.category != metrics.REQUESTS:
         yield (name,), f"{name} is one number for the whole run; a promise is about a metric of requests, as time_to_first_token is"
     elif not isinstance(said, Mapping):
         yield (name,), _limit(entry, EACH, said)
@@ -71,22 +70,19 @@ def _limits(name: str, said: Any) -> Iterator[tuple[Path, Limit | str]]:
 def _limit(entry: PluginEntry, stat: str, value: Any) -> Limit | str:
     from aiperf.results import STATS  # noqa: PLC0415 - 5 ms of every start, for experiments with promises alone
 
-    unit = entry.metadata["unit"]
+    unit = str(entry.metadata.get("unit", ""))
     if stat != EACH and stat not in STATS:
         return unknown("statistic", stat, (EACH, *STATS))
     number = _number(value, unit)
     if number is None or number < 0:
         also = ", or with a unit as in 250ms or 2s" if unit in TIMES else ""
         return f"expected a number of at least 0 in {unit}{also}, not {value!r}"
-    return Limit(entry.name, stat, ">=" if entry.metadata["better"] == "higher" else "<=", number, unit)
+    return Limit(entry.name, stat, ">=" if entry.metadata.get("better") == "higher" else "<=", number, unit)
 
 
 def _number(value: Any, unit: str) -> float | None:
     """A quantity in a unit; None if it is none."""
     quantity = in_unit(value, unit)
-    if isinstance(quantity, str):
-        try:
-            quantity = float(quantity)
-        except ValueError:
-            return None
+    with suppress(ValueError):
+        quantity = float(quantity) if isinstance(quantity, str) else quantity
     return float(quantity) if is_finite_value(quantity) else None

@@ -16,5 +16,9 @@ def terminal(stream: TextIO) -> Terminal:
     """The terminal behind a stream, if there is one; a dumb one and a person who set NO_COLOR want no colours."""
     if not stream.isatty():
         return Terminal(colour=False, columns=None)
-    plain = os.environ.get("NO_COLOR") or os.environ.get("TERM", "dumb") in ("dumb", "unknown")
-    return Terminal(not plain, shutil.get_terminal_size().columns)
+    return Terminal(not (os.environ.get("NO_COLOR") or is_dumb()), shutil.get_terminal_size().columns)
+
+
+def is_dumb() -> bool:
+    """Whether the terminal says that it has no colours and cannot be drawn on in place."""
+    return os.environ.get("TERM", "dumb").lower() in ("dumb", "unknown")

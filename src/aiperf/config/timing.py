@@ -1,11 +1,12 @@
 """When it is said."""
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from aiperf.config.base import Model
+from aiperf.config.declared import declared
 from aiperf.config.units import Microseconds, Seconds
 
 MOST_ARRIVALS = 50_000_000
@@ -63,6 +64,8 @@ class Timing(Model):
     """Load before the run."""
     stop: Stop = Field(default_factory=Stop)
     """When the run ends."""
+    options: dict[str, Any] = Field(default_factory=dict)
+    """What a plugin that is used here has of its own: a timing strategy or an arrival pattern."""
 
     @model_validator(mode="after")
     def _fits_its_type(self) -> "Timing":
@@ -71,25 +74,23 @@ class Timing(Model):
         return self
 
     def _problems(self) -> Iterator[str]:
-        missing = {"concurrency": "concurrency", "request_rate": "rate"}.get(self.type)
-        if missing and getattr(self, missing) is None:
+        metadata = declared("timing_strategy", self.type)
+        needed = metadata.get("requires", ())
+        for missing in [key for key in needed if getattr(self, key, None) is None]:
             yield f"{missing} is missing; timing.type={self.type} needs it"
         requests, duration = self.stop.requests, self.stop.duration_s
-        if self.type != "fixed_schedule" and requests is None and duration is None:
+        if not metadata.get("recorded") and requests is None and duration is None:
             yield "no stop rule; give timing.stop.requests or timing.stop.duration_s"
         if self.end_s is not None and self.end_s <= self.start_s:
             yield f"end_s={self.end_s:g} is not after start_s={self.start_s:g}"
-        if self.type == "request_rate" and self.rate and requests and duration and requests > 2 * self.rate * duration + 10:
+        if "rate" in needed and self.rate and requests and duration and requests > 2 * self.rate * duration + 10:
             yield (
                 f"stop.requests={requests} and stop.duration_s={duration:g} contradict each other: "
                 f"at {self.rate:g} a second only about {self.rate * duration:.0f} requests come in that time; give one"
             )
-        if self.type == "request_rate" and self.rate and (planned := self._planned(self.rate)) > MOST_ARRIVALS:
+        if "rate" in needed and self.rate and (planned := self._planned(self.rate)) > MOST_ARRIVALS:
             yield f"rate, warmup and stop ask for about {planned:,.0f} planned arrivals, and {MOST_ARRIVALS:,} is the most; ask for fewer"
 
     def _planned(self, rate: float) -> float:
         """Arrivals that are drawn: those asked for, or as many as come in the time."""
         return sum(rate * (rule.duration_s or 0) if rule.requests is None else rule.requests for rule in (self.warmup, self.stop))
-
-
-ClusterType = Literal["local", "inline"]

@@ -20,12 +20,8 @@ def seconds(text: str) -> float | None:
 
 def in_unit(value: Any, unit: str) -> Any:
     """A quantity of time in `unit`; numbers pass, and so does what is no quantity, for pydantic to refuse."""
-    if not isinstance(value, str):
-        return value
-    found = seconds(value)
-    if found is None or unit not in TIMES:
-        return value
-    return round(found / TIMES[unit], 9)
+    found = seconds(value) if isinstance(value, str) and unit in TIMES else None
+    return value if found is None else round(found / TIMES[unit], 9)
 
 
 Seconds = Annotated[FiniteFloat, BeforeValidator(lambda v: in_unit(v, "s")), Field(json_schema_extra={"unit": "s"})]

@@ -5,6 +5,7 @@ from types import MappingProxyType
 from typing import Any
 
 from aiperf.config.arguments import Argument
+from aiperf.config.declared import declared
 from aiperf.config.files import Reading
 from aiperf.config.mistakes import at
 
@@ -17,7 +18,7 @@ _OF_TIMES = ("speedup", "start_s", "end_s", "offset")
 
 def is_open(composed: Mapping[str, Any], current: Reading, settings: Sequence[Argument]) -> bool:
     """Whether the data come from a file and neither a choice nor a key says when they are played."""
-    if at(composed, ("dataset", "type")) != "custom" or "timing" in current.taken:
+    if not declared("dataset_composer", at(composed, ("dataset", "type"))).get("needs_file") or "timing" in current.taken:
         return False
     files = [layer.values for layer in current.layers if not layer.at]
     chosen = any("timing" in layer.values for layer in current.chosen) or any(_overrides(values) for values in current.contents.values())

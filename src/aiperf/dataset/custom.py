@@ -7,10 +7,9 @@ from aiperf.config.dataset import Dataset, InputTokens
 from aiperf.dataset.bank import Wording
 from aiperf.dataset.recognise import format_of
 from aiperf.dataset.samplers import OneByOne
-from aiperf.errors import ConfigError
+from aiperf.errors import ConfigError, DataError
 from aiperf.paths import data_file
 from aiperf.plugin import plugins
-from aiperf.seams import Loader, Sampler
 from aiperf.workload import Lengths, Turn
 
 _SEQUENTIAL = "sequential"
@@ -26,11 +25,11 @@ class CustomDatasetComposer:
     def __init__(self, options: Dataset, *, seed: int, wording: Wording) -> None:
         _check(options)
         path = data_file(options.path or "", "dataset.path")
-        loader = plugins.get_class("custom_dataset_loader", options.format or format_of(path))
-        self._loader: Loader = loader(path, options, seed=seed, wording=wording)
+        form, own = options.format or format_of(path), options.options
+        self._loader = plugins.make("custom_dataset_loader", form, path, options, seed=seed, wording=wording, options=own)
         self._count = min(len(self._loader), options.entries or len(self._loader))
-        self._sampler: Sampler = plugins.get_class("dataset_sampler", options.sampling)(self._count, seed=seed)
-        self._one = OneByOne(self._sampler)
+        self._sampler = plugins.make("dataset_sampler", options.sampling, self._count, seed=seed, options=own)
+        self._one = OneByOne(self)
         self._timed = options.sampling == _SEQUENTIAL
         unused = not self._timed and self._loader.due_ns() is not None
         note = f"{path}: its times are not used, since dataset.sampling={options.sampling} takes rows out of their order"
@@ -43,7 +42,14 @@ class CustomDatasetComposer:
 
     def lengths(self, conversations: NDArray[np.int64]) -> Lengths:
         """What their rows ask for."""
-        return self._loader.lengths(self._sampler.rows(conversations))
+        return self._loader.lengths(self.rows(conversations))
+
+    def rows(self, conversations: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The rows that they are. Raises DataError where a sampler names one that there is not."""
+        rows = self._sampler.rows(conversations)
+        if len(rows) and rows.max() >= self._count:
+            raise DataError(f"dataset.sampling names row {rows.max():,}, and there are {self._count:,}, from 0 on")
+        return rows
 
     def due_ns(self) -> NDArray[np.int64] | None:
         """The file's times."""

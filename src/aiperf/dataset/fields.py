@@ -1,9 +1,10 @@
-"""What the fields of a row may hold: their types for msgspec, what a person is told that was expected, and how a bad row is told."""
+"""What the fields of a row may hold: their types for msgspec, and what a person is told: what was expected, what is wrong with a row."""
 
 import contextlib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar, cast
 
 import msgspec
@@ -125,3 +126,13 @@ def cut(shown: str) -> str:
     """The beginning of a text that is too long to be shown; what a terminal would obey is shown as replacement characters."""
     shown = shown if len(shown) <= _SHOWN else f"{shown[: _SHOWN - 3]}..."
     return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in shown)
+
+
+def as_they_stand(path: Path, names: Sequence[str]) -> str:
+    """What a person should know of words that are not drawn."""
+    return f"{path}: {', '.join(names)} are sent as they stand, so a server's cache of a warm-up or of an earlier run may answer"
+
+
+def without_ids(path: Path, line: int, name: str) -> str:
+    """What is wrong with words of the file where ids are asked for."""
+    return f"{path}:{line}: {name} has no token ids, which endpoint.prompt=token_ids asks for; expected input_length, whose text is drawn"

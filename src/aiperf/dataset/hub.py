@@ -10,6 +10,8 @@ from typing import Any
 
 from aiperf.errors import ConfigError
 
+_INSTEAD = "set tokenizer.name to a folder that holds one"
+
 START_S = 10.0
 """What a download may take to begin."""
 
@@ -65,51 +67,42 @@ class Hub:
         if constants.HF_HUB_OFFLINE:
             raise ConfigError(f"tokenizer.name: {name} is no folder and not in the cache, and HF_HUB_OFFLINE is set; {_INSTEAD}")
         say(f"tokenizer {name}: downloading from {where}")
-        download = _Download(self, name, revision)
-        thread = Thread(target=download.run, name="tokenizer", daemon=True)  # a daemon: a server that hangs does not keep us
+        begun = Event()
+        error: BaseException | None = None
+
+        def download() -> None:
+            nonlocal error
+            try:
+                with as_ours("download"):
+                    self._download(name, revision, begun)
+            except ConfigError as exc:
+                error = exc.__cause__
+            finally:
+                begun.set()
+
+        thread = Thread(target=download, name="tokenizer", daemon=True)  # a daemon: a server that hangs does not keep us
         thread.start()
-        if not download.begun.wait(self.start_s):
+        if not begun.wait(self.start_s):
             raise ConfigError(
                 f"tokenizer.name: nothing came from {where} for {name} ({revision}) within {self.start_s:g} s; "
                 f"{_INSTEAD}, HF_ENDPOINT to another hub, or HF_HUB_OFFLINE=1 to ask none"
             )
         thread.join()
-        if download.error is not None:
-            raise ConfigError(_refused(download.error, f"{name} ({revision})", where)) from download.error
+        if error is not None:
+            raise ConfigError(_refused(error, f"{name} ({revision})", where)) from error
 
-
-_INSTEAD = "set tokenizer.name to a folder that holds one"
-
-
-class _Download:
-    """A download in a thread of its own; `begun` is set by its first byte and by its end."""
-
-    def __init__(self, hub: Hub, name: str, revision: str) -> None:
-        self._hub, self._name, self._revision = hub, name, revision
-        self.begun = Event()
-        self.error: BaseException | None = None
-
-    def run(self) -> None:
+    def _download(self, name: str, revision: str, begun: Event) -> None:
         """Fetch the files one after the other, vocabularies last, so that a cache that has one has all."""
-        try:
-            with as_ours("download"):
-                self._files()
-        except ConfigError as exc:
-            self.error = exc.__cause__
-        finally:
-            self.begun.set()
-
-    def _files(self) -> None:
         from huggingface_hub import HfApi, hf_hub_download  # noqa: PLC0415 - only with a tokenizer of the hub
 
-        hub, bar = self._hub, _bar(self.begun)
-        listed = HfApi(endpoint=hub.endpoint).model_info(self._name, revision=self._revision, timeout=hub.start_s)
+        bar = _bar(begun)
+        listed = HfApi(endpoint=self.endpoint).model_info(name, revision=revision, timeout=self.start_s)
         names = [file.rfilename for file in listed.siblings or ()]
         vocabularies = [name for name in names if is_vocabulary(name)]
         if not vocabularies:
             raise ValueError(f"it holds no tokenizer, no file of {', '.join(VOCABULARIES)}")
         for file in [name for name in names if _is_beside(name)] + vocabularies:
-            hf_hub_download(self._name, file, revision=self._revision, cache_dir=hub.cache, endpoint=hub.endpoint, tqdm_class=bar)
+            hf_hub_download(name, file, revision=revision, cache_dir=self.cache, endpoint=self.endpoint, tqdm_class=bar)
 
 
 def _is_beside(file: str) -> bool:

@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from aiperf import chance
 from aiperf.config.dataset import Dataset
-from aiperf.dataset import asked
 from aiperf.dataset.bank import Picks, Wording
+from aiperf.dataset.fields import as_they_stand, without_ids
 from aiperf.dataset.mooncake_rows import BLOCK, DRAWN, KINDS, MESSAGES, PAYLOAD, TEXT, Rows, read
+from aiperf.dataset.reading import length_notes, output_tokens
 from aiperf.errors import ConfigError, DataError
 from aiperf.workload import Lengths, Turn
 
@@ -50,10 +51,10 @@ class MooncakeTrace:
         rows = read(path, skip=options.on_bad_row == "skip")
         _check(path, rows, options, wording)
         self._rows, self._wording = rows, wording
-        self._outputs = np.where(rows.kinds == PAYLOAD, 0, asked.output_tokens(rows.index, options, seed)).astype(np.int32)
+        self._outputs = np.where(rows.kinds == PAYLOAD, 0, output_tokens(rows.index, options, seed)).astype(np.int32)
         self._run, self._warmup = (chance.child_seed(seed, f"{part}:{wording.salt}") for part in ("text", "warmup"))
         self._run_blocks, self._warmup_blocks = (chance.child_seed(root, "block") for root in (self._run, self._warmup))
-        self.notes: tuple[str, ...] = (*rows.index.notes, *asked.notes(rows.index, options), *_notes(path, rows, options))
+        self.notes: tuple[str, ...] = (*rows.index.notes, *length_notes(rows.index, options), *_notes(path, rows, options))
         self.says = _says(rows, wording)
 
     @staticmethod
@@ -117,12 +118,12 @@ def _check(path: Path, rows: Rows, options: Dataset, wording: Wording) -> None:
     given = [kind for kind in (TEXT, MESSAGES) if kind in rows.kind_lines]
     if wording.bank.ids is not None and given:
         kind = min(given, key=lambda kind: rows.kind_lines[kind])
-        raise DataError(asked.without_ids(path, rows.kind_lines[kind], KINDS[kind]))
+        raise DataError(without_ids(path, rows.kind_lines[kind], KINDS[kind]))
 
 
 def _notes(path: Path, rows: Rows, options: Dataset) -> list[str]:
     given = [KINDS[kind] for kind in (TEXT, MESSAGES, PAYLOAD) if kind in rows.kind_lines]
-    notes = [asked.as_they_stand(path, given)] if given else []
+    notes = [as_they_stand(path, given)] if given else []
     if options.output_tokens.mean is not None and PAYLOAD in rows.kind_lines:
         notes.append(f"{path}: dataset.output_tokens.mean is not used for payloads, which are sent untouched")
     return notes

@@ -10,10 +10,13 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from aiperf import chance
 from aiperf.clock import MILLISECOND
+from aiperf.config.dataset import Dataset
 from aiperf.dataset.fields import UNREADABLE, Form, R, cut, no_json, short
 from aiperf.dataset.lines import Line, Lines, scan, stamp
-from aiperf.errors import DataError
+from aiperf.dataset.sizes import Sizes
+from aiperf.errors import ConfigError, DataError
 
 _MOST_PROBLEMS = 10
 _MOST_UNREAD = 32
@@ -81,7 +84,10 @@ class Reading(Generic[R]):
                 self.unasked = line.number
         if stamp(self.path) != before:
             raise DataError(f"{self.path}: changed while it was read; leave a data file alone while it is played")
-        self._judge()
+        if self.problems and not (self.skip and self.starts):
+            raise DataError(self.problems)
+        if not self.starts:
+            raise DataError(f"{self.path}: holds no rows; expected a JSON object a line with {self.form.names}")
         return self._index(Lines(self.path, before, _column(self.starts), _column(self.sizes)))
 
     def _good(self) -> Iterator[tuple[Line, R]]:
@@ -127,12 +133,6 @@ class Reading(Generic[R]):
             self.problems += [f"{self.path}:{line.number}: {fault}" for fault in faults]
         if not self.skip and len(self.problems) >= _MOST_PROBLEMS:
             raise DataError(self.problems)
-
-    def _judge(self) -> None:
-        if self.problems and not (self.skip and self.starts):
-            raise DataError(self.problems)
-        if not self.starts:
-            raise DataError(f"{self.path}: holds no rows; expected a JSON object a line with {self.form.names}")
 
     def _index(self, lines: Lines) -> Index:
         due_ns, outputs = self._due_ns(), _column(self.outputs)
@@ -182,3 +182,22 @@ def _nanoseconds(millis: NDArray[np.float64]) -> NDArray[np.int64]:
 
 def _column(values: "array[Any]") -> NDArray[Any]:
     return np.frombuffer(values, dtype=values.typecode)
+
+
+def output_tokens(index: Index, options: Dataset, seed: int) -> NDArray[np.int32]:
+    """What each row asks for; 0 asks for nothing. Raises ConfigError where `exact` has no length to hold to."""
+    asked = options.output_tokens
+    if asked.mean is None and asked.exact and index.unasked is not None:
+        where = f"{index.lines.path}:{index.unasked}"
+        raise ConfigError(f"dataset.output_tokens.exact needs dataset.output_tokens.mean, since {where} has no output_length")
+    if asked.mean is None:
+        return index.output_tokens
+    sizes = Sizes(asked.mean, asked.stddev, chance.child_seed(seed, "output_tokens"))
+    return np.where(index.output_tokens > 0, index.output_tokens, sizes.of(np.arange(len(index.output_tokens))))
+
+
+def length_notes(index: Index, options: Dataset) -> tuple[str, ...]:
+    """A word on a length that no row needs."""
+    if options.output_tokens.mean is None or index.unasked is not None:
+        return ()
+    return (f"{index.lines.path}: dataset.output_tokens.mean is not used, since every row has its output_length",)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aiperf.config.dataset import Dataset
-from aiperf.dataset import asked
 from aiperf.dataset.bank import Wording
-from aiperf.dataset.fields import FOREIGN, REFUSED, SHARED, Form, Shared, Text, Texts, one_of
+from aiperf.dataset.fields import FOREIGN, REFUSED, SHARED, Form, Shared, Text, Texts, as_they_stand, one_of, without_ids
 from aiperf.dataset.lines import Line
-from aiperf.dataset.reading import Reading
+from aiperf.dataset.reading import Reading, length_notes, output_tokens
 from aiperf.errors import DataError
 from aiperf.workload import Lengths, Turn
 
@@ -35,11 +35,7 @@ class _Row(Shared, gc=False):
     model: Text | None = None
 
 
-def _fault(row: _Row) -> str | None:
-    return one_of(_TEXTS, row)
-
-
-FORM = Form(_Row, {**_KNOWN, **SHARED}, _REFUSED, _fault)
+FORM = Form(_Row, {**_KNOWN, **SHARED}, _REFUSED, partial(one_of, _TEXTS))
 
 
 class _Said(msgspec.Struct, gc=False):
@@ -65,10 +61,10 @@ class SingleTurn:
         found = _Found()
         index = Reading(path, FORM, options.on_bad_row == "skip").rows(found.take)
         if wording.bank.ids is not None:
-            raise DataError(asked.without_ids(path, found.first, "text"))
+            raise DataError(without_ids(path, found.first, "text"))
         self._index = index
-        self._outputs = asked.output_tokens(index, options, seed)
-        self.notes: tuple[str, ...] = (*index.notes, *asked.notes(index, options), asked.as_they_stand(path, ["texts"]))
+        self._outputs = output_tokens(index, options, seed)
+        self.notes: tuple[str, ...] = (*index.notes, *length_notes(index, options), as_they_stand(path, ["texts"]))
         self.says = frozenset({"texts", "batches"} if found.several else {"texts"})
 
     @staticmethod

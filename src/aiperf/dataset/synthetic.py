@@ -84,5 +84,4 @@ def _rows(options: Dataset, seed: int) -> Sampler | None:
     """Which of the entries a conversation is; None where each is one of its own."""
     if options.entries is None:
         return None
-    sampler: Sampler = plugins.get_class("dataset_sampler", options.sampling)(options.entries, seed=seed)
-    return sampler
+    return plugins.make("dataset_sampler", options.sampling, options.entries, seed=seed, options=options.options)

@@ -74,8 +74,7 @@ def _from_hub(options: Options, hub: Hub, say: Callable[[str], None]) -> Any:
     name = options.name or ""
     if name.startswith(("/", "./", "../", "~")):
         raise ConfigError(f"tokenizer.name: there is no folder {name} (looked in {Path.cwd()})")
-    folder = hub.found(name, options.revision)
-    if folder is None:
+    if (folder := hub.found(name, options.revision)) is None:
         hub.fetch(name, options.revision, say)
         folder = hub.found(name, options.revision)
     if folder is None:

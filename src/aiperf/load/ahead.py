@@ -17,18 +17,13 @@ _SHORTEST_NS = 100_000
 
 
 class Ahead:
-    """The requests of one phase in their order. `total` None is without end."""
+    """The requests of one phase in their order; `bytes` are held now. `total` None is without end."""
 
     def __init__(self, render: Render, total: int | None, *, room_bytes: int = ROOM_BYTES, room_requests: int = ROOM_REQUESTS) -> None:
         self._render, self._total = render, total
         self._room_bytes, self._room_requests = room_bytes, room_requests
         self._ready = deque[Request]()
-        self._next = self._bytes = 0
-
-    @property
-    def bytes(self) -> int:
-        """What is held now."""
-        return self._bytes
+        self._next = self.bytes = 0
 
     def take(self) -> Request:
         """The next request; rendered now, if the window has run dry."""
@@ -36,18 +31,18 @@ class Ahead:
             self._next += 1
             return self._render(self._next - 1)
         request = self._ready.popleft()
-        self._bytes -= len(request.body)
+        self.bytes -= len(request.body)
         return request
 
     def fill(self) -> bool:
         """Render one more; False if there is no room or nothing left."""
-        full = self._ready and (self._bytes >= self._room_bytes or len(self._ready) >= self._room_requests)
+        full = self._ready and (self.bytes >= self._room_bytes or len(self._ready) >= self._room_requests)
         if full or (self._total is not None and self._next >= self._total):
             return False
         request = self._render(self._next)
         self._next += 1
         self._ready.append(request)
-        self._bytes += len(request.body)
+        self.bytes += len(request.body)
         return True
 
 

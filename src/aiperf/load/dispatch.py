@@ -7,7 +7,6 @@ being late to notice is our lateness, not the plan's.
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
 
 from aiperf import clock
 from aiperf.seams import Loop
@@ -30,26 +29,6 @@ Launch = Callable[[Departure, int], None]
 
 Unsent = Callable[[Departure, str], None]
 """It will not be sent, for this reason."""
-
-
-class Dispatch(Protocol):
-    """Sends what is to be sent and knows when there is nothing more; `window` is the judged stretch (CLOCK_REALTIME)."""
-
-    over: bool
-    window: tuple[int, int] | None
-
-    @property
-    def waiting(self) -> int:
-        """Arrivals that are due and find no slot."""
-
-    def start(self, at_ns: int) -> None:
-        """Begin at this time (CLOCK_MONOTONIC)."""
-
-    def landed(self, end_ns: int) -> None:
-        """A request is over since `end_ns` (CLOCK_REALTIME): its slot is free."""
-
-    def stop(self, reason: str) -> None:
-        """Send nothing more; what was planned and not sent is told to be unsent."""
 
 
 class OpenLoop:
@@ -143,6 +122,9 @@ class OpenLoop:
 class ClosedLoop:
     """A constant number of requests in flight: the next goes out when one is over. Phases hand over without draining."""
 
+    waiting = 0
+    """None waits: a request is due when there is a slot."""
+
     def __init__(self, schedule: Schedule, loop: Loop, launch: Launch) -> None:
         self._loop, self._launch, self._phases = loop, launch, schedule.phases
         self._free = deque[int]()
@@ -152,11 +134,6 @@ class ClosedLoop:
         self._began = 0
         self.over = False
         self.window: tuple[int, int] | None = None
-
-    @property
-    def waiting(self) -> int:
-        """None: a request is due when there is a slot."""
-        return 0
 
     @property
     def _phase(self) -> Phase:
@@ -231,3 +208,7 @@ class ClosedLoop:
         self._free.extend([self._loop.now_ns()] * self._resting)
         self._resting = 0
         self._fill()
+
+
+Dispatch = OpenLoop | ClosedLoop
+"""Sends what is to be sent and is `over` when there is nothing more; `window` is the judged stretch (CLOCK_REALTIME)."""

@@ -5,6 +5,7 @@ It parses nothing, counts no tokens and computes nothing; requests are rendered 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,8 @@ class Generator:
         self._plan, self._loop, self._spool, self._channel = plan, loop, spool, channel
         self._phases = plan.schedule.phases
         self._phase_codes = [PHASES.index(phase.name) for phase in self._phases]
-        self._ahead = [_ahead(plan, phase) for phase in self._phases]
+        sizes = [phase.requests if phase.due_ns is None else len(phase.due_ns) for phase in self._phases]
+        self._ahead = [Ahead(partial(plan.render, phase), size) for phase, size in zip(self._phases, sizes)]
         self._filler = Filler(loop, self._ahead)
         self._dispatch = self._dispatcher()
         self._beat = Beat(plan.generator)
@@ -85,10 +87,6 @@ class Generator:
         self._spool.put(exchange, last=True)
         self._look_for_end()
 
-    @property
-    def _phase_name(self) -> str:
-        return self._phases[self._last_phase].name
-
     def _dispatcher(self) -> Dispatch:
         if self._plan.schedule.run.due_ns is None:
             return ClosedLoop(self._plan.schedule, self._loop, self._launch)
@@ -103,15 +101,11 @@ class Generator:
         self._beat.in_flight += 1
         if request.refused is None:
             self._transport.send(exchange, b"%d" % exchange.request, request.body)
-        else:
-            self._refuse(exchange, request.refused)
+        else:  # it could not be made, and ends where it would have begun
+            exchange.started = exchange.end = self._loop.now_ns()
+            exchange.error, exchange.reason = "client", request.refused
+            self.landed(exchange)
         self._beat.launched(exchange)
-
-    def _refuse(self, exchange: Exchange, reason: str) -> None:
-        """A request that could not be made ends where it would have begun."""
-        exchange.started = exchange.end = self._loop.now_ns()
-        exchange.error, exchange.reason = "client", reason
-        self.landed(exchange)
 
     def _unsent(self, departure: Departure, reason: str) -> None:
         conversations = self._phases[departure.phase].conversations
@@ -149,8 +143,8 @@ class Generator:
             self._loop.at(now + EVERY_NS, self._pulse)
 
     def _tell_pulse(self, now: int) -> None:
-        pulse = self._beat.beat(now, self._phase_name, idle_ns=self._loop.idle_ns, waiting=self._dispatch.waiting)
-        self._channel.tell(pulse)
+        phase = self._phases[self._last_phase].name
+        self._channel.tell(self._beat.beat(now, phase, idle_ns=self._loop.idle_ns, waiting=self._dispatch.waiting))
 
     def _look_for_end(self) -> None:
         """When nothing new is sent, what is in flight has its grace; then it is abandoned."""
@@ -160,11 +154,9 @@ class Generator:
             self._finished = True
         elif not self._landing:
             self._landing = True
-            self._loop.at(self._loop.monotonic_ns() + self._left_ns() + self._plan.schedule.grace_ns, self._grace_over)
-
-    def _left_ns(self) -> int:
-        """What is left of the run when its last request has been sent."""
-        return 0 if self._dispatch.window is None else max(0, self._dispatch.window[1] - self._loop.now_ns())
+            window = self._dispatch.window
+            left_ns = 0 if window is None else max(0, window[1] - self._loop.now_ns())  # of the run when its last request has been sent
+            self._loop.at(self._loop.monotonic_ns() + left_ns + self._plan.schedule.grace_ns, self._grace_over)
 
     def _grace_over(self) -> None:
         self._transport.abandon("abandoned", "in flight when the grace was over")
@@ -176,8 +168,3 @@ def waited_for_core_ns() -> int | None:
         return int(Path("/proc/thread-self/schedstat").read_text(encoding="ascii").split()[1])
     except (OSError, IndexError, ValueError):
         return None
-
-
-def _ahead(plan: LoadPlan, phase: Phase) -> Ahead:
-    total = len(phase.due_ns) if phase.due_ns is not None else phase.requests
-    return Ahead(lambda place: plan.render(phase, place), total)

@@ -1,16 +1,18 @@
-"""Two loops of one shape: a real one, which knows when each of its polls began, and one whose clock jumps.
+"""The loop of a generator, which knows when each of its polls began.
 
-Order within a turn of the real one: what is due is sent first, because a late read costs nothing (the kernel stamped it)
+Order within a turn: what is due is sent first, because a late read costs nothing (the kernel stamped it)
 and a late send cannot be mended; then connections that await a first token; then the rest.
 """
 
+import ctypes
 import heapq
+import os
 import select
+import sys
 from collections.abc import Callable
 from itertools import count
 
 from aiperf import clock
-from aiperf.load.timer import Timer
 from aiperf.seams import Callback, Readiness
 
 READ = select.EPOLLIN
@@ -18,33 +20,7 @@ WRITE = select.EPOLLOUT
 _MOST = 1024
 _FRESH_NS = 100_000
 _READ_NS = 40_000
-
-
-class VirtualLoop:
-    """A clock that jumps from event to event: an hour of schedule in the time that its callbacks take."""
-
-    def __init__(self, start_ns: int = 0) -> None:
-        self._now, self._due, self._order = start_ns, list[tuple[int, int, Callback]](), count()
-        self.idle: Callable[[int], bool] | None = None
-        self.idle_ns = 0
-
-    def monotonic_ns(self) -> int:
-        """The virtual clock."""
-        return self._now
-
-    now_ns = monotonic_ns
-
-    def at(self, due_ns: int, callback: Callback, *, exact: bool = False) -> None:  # noqa: ARG002 - every jump is exact
-        """Call when the clock has jumped to `due_ns`; what is already due comes before what is due later."""
-        heapq.heappush(self._due, (max(due_ns, self._now), next(self._order), callback))
-
-    def run(self, until: Callable[[], bool]) -> None:
-        """Jump from event to event until `until` or until nothing is due any more."""
-        while self._due and not until():
-            due, _, callback = heapq.heappop(self._due)
-            self.idle_ns += due - self._now
-            self._now = due
-            callback()
+_ABSOLUTE = 1  # of timerfd_settime
 
 
 class EpollLoop:
@@ -62,7 +38,7 @@ class EpollLoop:
         self.idle: Callable[[int], bool] | None = None
         self.idle_ns = 0
         self._spin_ns = spin_ns
-        self._epoll, self._timer = select.epoll(), Timer()
+        self._epoll, self._timer = select.epoll(), _Timer()
         self._epoll.register(self._timer.fd, READ | select.EPOLLET)
         self._handlers: dict[int, Readiness] = {}
         self._due, self._order = list[tuple[int, int, bool, Callback]](), count()
@@ -172,3 +148,35 @@ class EpollLoop:
                 now = self.monotonic_ns()
         if due <= now:
             self._run_due()
+
+
+class _Timer:
+    """A timerfd with absolute times on CLOCK_MONOTONIC: a poll's own timeout ends on a millisecond, this does not.
+
+    Watched edge-triggered it need not be read: setting it anew clears what it had counted.
+    """
+
+    def __init__(self) -> None:
+        self._set_at = -1
+        if sys.version_info >= (3, 13):
+            self.fd = os.timerfd_create(clock.MONOTONIC, flags=os.TFD_NONBLOCK | os.TFD_CLOEXEC)
+            return
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self.fd = self._libc.timerfd_create(clock.MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC)
+        if self.fd < 0:
+            raise OSError(ctypes.get_errno(), "timerfd_create failed")
+
+    def set(self, at_ns: int) -> None:
+        """Become readable at this time; a time in the past, at once. The same time again costs nothing."""
+        if at_ns == self._set_at:
+            return
+        self._set_at = at_ns
+        at_ns = max(at_ns, 1)  # 0 would disarm it
+        if sys.version_info >= (3, 13):
+            os.timerfd_settime_ns(self.fd, flags=os.TFD_TIMER_ABSTIME, initial=at_ns)
+        else:
+            self._libc.timerfd_settime(self.fd, _ABSOLUTE, (ctypes.c_long * 4)(0, 0, *divmod(at_ns, clock.SECOND)), None)
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        os.close(self.fd)

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from aiperf.config.experiment import VerdictLimits
 from aiperf.config.slos import Limit
+from aiperf.metrics.columns import ours
+from aiperf.metrics.latency import request_latency, schedule_lateness
 from aiperf.metrics.rows import good, is_failed, numbers, of_phase
 from aiperf.metrics.statistics import statistic
 from aiperf.results import RunFacts
@@ -40,12 +42,12 @@ class Case:
     @cached_property
     def median_latency_ms(self) -> float | None:
         """The median request_latency; None without a good request."""
-        return statistic(numbers(self.good["request_latency"]), "p50")
+        return statistic(numbers(ours(self.good, request_latency)), "p50")
 
     @cached_property
     def lateness_p99_ms(self) -> float | None:
         """p99 of schedule_lateness over every request of the run that was started."""
-        return statistic(numbers(self.run["schedule_lateness"]), "p99")
+        return statistic(numbers(ours(self.run, schedule_lateness)), "p99")
 
     @cached_property
     def first_token_widths_ms(self) -> NDArray[np.float64]:

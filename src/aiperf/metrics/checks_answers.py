@@ -8,8 +8,10 @@ import pyarrow.compute as pc
 
 from aiperf.config.slos import Limit
 from aiperf.metrics.case import Case
+from aiperf.metrics.columns import ours
 from aiperf.metrics.events import server_counts
 from aiperf.metrics.flight import peak_in_flight
+from aiperf.metrics.latency import inter_token_latency, time_to_first_token
 from aiperf.metrics.rows import by_class, numbers
 from aiperf.metrics.statistics import PERCENTILES, floor, statistic
 from aiperf.metrics.wording import counted, listed, percent
@@ -93,10 +95,10 @@ def coalesced_first_tokens(case: Case) -> Reason | None:
 
 def _token_time_ms(case: Case) -> float:
     """The median ITL; where answers have no second token, 1 % of the median TTFT."""
-    median = statistic(numbers(case.good["inter_token_latency"]), "p50")
+    median = statistic(numbers(ours(case.good, inter_token_latency)), "p50")
     if median is not None:
         return median
-    return _TTFT_SHARE * (statistic(numbers(case.good["time_to_first_token"]), "p50") or 0.0)
+    return _TTFT_SHARE * (statistic(numbers(ours(case.good, time_to_first_token)), "p50") or 0.0)
 
 
 def too_few_samples(case: Case) -> Reason | None:

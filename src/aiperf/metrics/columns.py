@@ -1,29 +1,32 @@
-"""The metric columns of records: every metric of kind `record` that the registry declares, computed and appended."""
+"""The metric columns of records: every metric of requests that the registry declares, computed and appended."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import pyarrow as pa
 
-from aiperf.plugin import plugins
-from aiperf.plugin.types import PluginEntry
+from aiperf.metrics.plugged import Failed, column
+from aiperf.plugin.metrics import of_requests
 
 
-def metrics_of_kind(kind: str) -> Iterator[PluginEntry]:
-    """The declared metrics of a kind: `record` (a value or a list a request) or `run` (one value)."""
-    return (entry for entry in plugins.iter_entries("metric") if entry.metadata["kind"] == kind)
+def with_metrics(records: pa.Table, failed: Failed | None = None) -> pa.Table:
+    """The records with one column a metric, named by its tag; a column that is there already is computed anew.
 
-
-def with_metrics(records: pa.Table) -> pa.Table:
-    """The records with one column a record metric, named by its tag; a column that is there already is computed anew."""
-    known = set(records.column_names)
-    tags = [entry.name for entry in metrics_of_kind("record")]
-    bare = records.drop_columns([tag for tag in tags if tag in known])
-    found = bare
-    for tag in tags:
-        found = found.append_column(tag, plugins.get_class("metric", tag)(bare))
+    Metrics from outside come last and may look at ours; what is to be said of those that fail is put into `failed`.
+    """
+    entries = sorted(of_requests(), key=lambda entry: not entry.is_builtin)
+    found = records.drop_columns([entry.name for entry in entries if entry.name in records.column_names])
+    for entry in entries:
+        found = found.append_column(entry.name, column(entry, found, {} if failed is None else failed))
     return found
 
 
+def ours(records: pa.Table, metric: Callable[[pa.Table], pa.ChunkedArray]) -> pa.ChunkedArray:
+    """What the verdict rests on: the column of a metric of ours, computed anew where it is not there, or another package's."""
+    tag = metric.__name__
+    is_there = tag in records.column_names and any(entry.name == tag and entry.is_builtin for entry in of_requests())
+    return records[tag] if is_there else metric(records)
+
+
 def has_metrics(records: pa.Table) -> bool:
-    """Whether every record metric has its column."""
-    return all(entry.name in records.column_names for entry in metrics_of_kind("record"))
+    """Whether every metric of requests has its column."""
+    return all(entry.name in records.column_names for entry in of_requests())

@@ -5,12 +5,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from aiperf.metrics.columns import ours
 from aiperf.metrics.events import token_events
+from aiperf.metrics.lengths import input_sequence_length, output_sequence_length
 from aiperf.metrics.rows import ended_ns, is_failed, is_good
 from aiperf.metrics.view import RunView, inside
 from aiperf.results import Window
 
-_ARRIVALS = ["end_ns", "last_token_ns", "chunk_ns", "chunk_channel", "chunk_tokens", "output_sequence_length"]
+_ARRIVALS = ["end_ns", "last_token_ns", "chunk_ns", "chunk_channel", "chunk_tokens"]
+_TOKENS = "tokens"
 
 
 def request_count(view: RunView) -> float:
@@ -42,12 +45,19 @@ def request_throughput(view: RunView) -> float | None:
 
 def input_token_throughput(view: RunView) -> float | None:
     """Prompt tokens of the good answers that ended in the window, a second."""
-    return view.a_second(pc.sum(view.ended["input_sequence_length"]).as_py() or 0.0)
+    return view.a_second(pc.sum(ours(view.ended, input_sequence_length)).as_py() or 0.0)
 
 
 def output_token_throughput(view: RunView) -> float | None:
-    """Tokens of good answers that arrived in the window, a second; an answer that crosses its border counts in part."""
-    return view.a_second(sum(_tokens_within(batch, view.window) for batch in view.good.select(_ARRIVALS).to_batches()))
+    """Tokens of good answers that arrived in the window, a second; an answer that crosses its border counts in part.
+
+    None where not one says how long it is.
+    """
+    lengths = ours(view.good, output_sequence_length)
+    if len(lengths) and lengths.null_count == len(lengths):
+        return None
+    answers = view.good.select(_ARRIVALS).append_column(_TOKENS, lengths)
+    return view.a_second(sum(_tokens_within(batch, view.window) for batch in answers.to_batches()))
 
 
 def total_token_throughput(view: RunView) -> float | None:
@@ -62,7 +72,7 @@ def answers_with_tokens(view: RunView) -> int:
 
 
 def _tokens_within(batch: pa.RecordBatch, window: Window) -> float:
-    tokens = pc.fill_null(batch["output_sequence_length"], 0.0).to_numpy(zero_copy_only=False)
+    tokens = pc.fill_null(batch[_TOKENS], 0.0).to_numpy(zero_copy_only=False)
     return float(np.dot(_shares_within(batch, window), tokens))
 
 

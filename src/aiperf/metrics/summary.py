@@ -10,17 +10,20 @@ import pyarrow.compute as pc
 
 from aiperf.config.experiment import Experiment
 from aiperf.config.slos import EACH, Limit, limits
+from aiperf.metrics.asides import summarised
 from aiperf.metrics.case import Case
-from aiperf.metrics.columns import has_metrics, metrics_of_kind, with_metrics
+from aiperf.metrics.columns import has_metrics, ours, with_metrics
 from aiperf.metrics.flight import mean_in_flight, peak_in_flight
 from aiperf.metrics.goodput import good_request_fraction, promises
+from aiperf.metrics.latency import queue_time, schedule_lateness
+from aiperf.metrics.plugged import Failed, single
 from aiperf.metrics.rates import answers_with_tokens
 from aiperf.metrics.rows import by_class, ended_ns, is_failed, numbers, stamps, tally, unsent_by_reason
 from aiperf.metrics.statistics import distribution, value
 from aiperf.metrics.timeline import timeline
 from aiperf.metrics.validity import verdict
 from aiperf.metrics.view import RunView, whole
-from aiperf.plugin import plugins
+from aiperf.plugin.metrics import of_requests, of_runs
 from aiperf.plugin.types import PluginEntry
 from aiperf.records import NOT_FAILURES
 from aiperf.results import MetricValue, RunFacts, Slo, Summary, Window
@@ -30,45 +33,51 @@ def summarise(
     records: pa.Table, facts: RunFacts, experiment: Experiment, *, samples: Mapping[str, str], extra_notes: Sequence[str] = ()
 ) -> Summary:
     """The numbers, the ledger and the verdict of a run; `records` are of every phase, `samples` a body an error class."""
-    records = records if has_metrics(records) else with_metrics(records)
+    failed: dict[str, str] = {}
+    records = records if has_metrics(records) else with_metrics(records, failed)
     promised = limits(experiment.goodput)
     case = Case(records, facts, experiment.verdict, promised)
     view = RunView(records, facts.window, promised)
     over_all = whole(view)
     slos = promises(view, min_fraction=experiment.goodput.min_fraction)
+    values = list(_values(view, case, failed))
+    whole_values = [] if over_all is None else list(_values(over_all, case, failed))
+    plugged = (*of_requests(), *of_runs())
+    beside, more = summarised(case.good)
+    found = {one.metric: one for one in reversed((*_distributions(case), *values, *beside))}  # of two of one name the first
     return Summary(
         window=_window(view),
-        metrics=(*_distributions(case), *_values(view, case)),
-        whole=() if over_all is None else tuple(_values(over_all, case)),
+        metrics=tuple(reversed(found.values())),
+        whole=tuple(whole_values),
         counts=_counts(case),
         errors=by_class(case.run.filter(is_failed(case.run))),
         samples=dict(samples),
         slos=slos,
-        verdict=verdict(case, extra_notes),
+        verdict=verdict(case, (*extra_notes, *failed.values(), *more)),
         timeline=timeline(case.run),
         gate_met=_gate_met(view, slos, min_fraction=experiment.goodput.min_fraction),
-        facts=_facts(case),
+        facts=_facts(case) | {"plugged": [*(entry.name for entry in plugged if not entry.is_builtin), *(one.metric for one in beside)]},
     )
 
 
 def _applies(entry: PluginEntry, facts: RunFacts, promised: Sequence[Limit]) -> bool:
     """Whether a metric means something here: answers are streamed, promises were made."""
     there = {"streaming": facts.streaming, "slos": bool(promised)}
-    return all(there.get(need, False) for need in entry.metadata["needs"])
+    return all(there.get(need, False) for need in entry.metadata.get("needs", ()))
 
 
 def _distributions(case: Case) -> Iterator[MetricValue]:
-    for entry in metrics_of_kind("record"):
+    for entry in of_requests():
         if _applies(entry, case.facts, case.promised):
-            yield distribution(entry.name, entry.metadata["unit"], numbers(case.run[entry.name]))
+            yield distribution(entry.name, entry.metadata.get("unit", ""), numbers(case.run[entry.name]))
 
 
-def _values(view: RunView, case: Case) -> Iterator[MetricValue]:
+def _values(view: RunView, case: Case, failed: Failed) -> Iterator[MetricValue]:
     populations = _populations(case, view)
-    for entry in metrics_of_kind("run"):
+    for entry in of_runs():
         if _applies(entry, case.facts, case.promised):
-            found = plugins.get_class("metric", entry.name)(view)
-            yield value(entry.name, entry.metadata["unit"], found, n=populations.get(entry.metadata["population"], 1))
+            n = populations.get(entry.metadata.get("population", ""), 1)
+            yield value(entry.name, entry.metadata.get("unit", ""), single(entry, view, failed), n=n)
 
 
 def _populations(case: Case, view: RunView) -> dict[str, int]:
@@ -94,17 +103,17 @@ def _window(view: RunView) -> Window:
 def _counts(case: Case) -> dict[str, int]:
     """The ledger of the run: planned = good + failed + unsent + abandoned + cancelled."""
     classes = by_class(case.run)
-    ours = {name: classes.get(name, 0) for name in NOT_FAILURES}
+    apart = {name: classes.get(name, 0) for name in NOT_FAILURES}
     limit = case.limits.max_lateness_ms
     return {
         "planned": len(case.run),
         "sent": len(stamps(case.run["sent_ns"])),
         "good": len(case.good),
-        "failed": sum(classes.values()) - sum(ours.values()),
-        **ours,
+        "failed": sum(classes.values()) - sum(apart.values()),
+        **apart,
         **{f"unsent ({reason})": n for reason, n in unsent_by_reason(case.run).items()},
-        "waited": int(np.count_nonzero(numbers(case.run["queue_time"]) > limit)),
-        "late": int(np.count_nonzero(numbers(case.run["schedule_lateness"]) > limit)),
+        "waited": int(np.count_nonzero(numbers(ours(case.run, queue_time)) > limit)),
+        "late": int(np.count_nonzero(numbers(ours(case.run, schedule_lateness)) > limit)),
         "warmup": len(case.records) - len(case.run),
     }
 

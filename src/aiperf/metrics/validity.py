@@ -2,14 +2,10 @@
 
 from collections.abc import Callable, Sequence
 
-import pyarrow as pa
-
-from aiperf.config.experiment import VerdictLimits
-from aiperf.config.slos import Limit
 from aiperf.metrics import checks_answers, checks_load
 from aiperf.metrics.case import Case
 from aiperf.metrics.notes import notes
-from aiperf.results import Reason, RunFacts, Verdict
+from aiperf.results import Reason, Verdict
 
 Check = Callable[[Case], Reason | None]
 
@@ -34,15 +30,8 @@ CHECKS: tuple[Check, ...] = (
 """In the order in which reasons are shown; the name of each is its reason, as in results.REASONS."""
 
 
-def judge(
-    records: pa.Table, facts: RunFacts, limits: VerdictLimits, *, promised: Sequence[Limit] = (), extra_notes: Sequence[str] = ()
-) -> Verdict:
-    """Judge a run by its records, of any phase and with their metric columns; `promised` are the SLOs whose samples must suffice."""
-    return verdict(Case(records, facts, limits, promised), extra_notes)
-
-
 def verdict(case: Case, extra_notes: Sequence[str] = ()) -> Verdict:
-    """The same for a case that is put together already."""
+    """Judge a run."""
     found = [reason for check in CHECKS if (reason := check(case)) is not None]
     counted = tuple(reason for reason in found if reason.reason not in case.limits.ignore)
     ignored = tuple(reason for reason in found if reason.reason in case.limits.ignore)

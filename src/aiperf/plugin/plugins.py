@@ -1,83 +1,159 @@
-"""Looks plugins up by category and name. Reading what is declared imports nothing; a class is imported at first use."""
+"""The registry's functions. Reading what is declared imports nothing; a class is imported at first use.
 
-import difflib
-from collections.abc import Iterator, Mapping
-from functools import cache
-from importlib import import_module
-from importlib.resources import files
-from typing import Any
+`get_class`, `iter_all` and `make` are typed by category in `typed.pyi`.
+"""
 
-import yaml
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
 
-from aiperf.plugin.types import Category, PluginAttributeError, PluginEntry, PluginImportError, TypeNotFoundError
+from aiperf.plugin import lookup, registry
+from aiperf.plugin.lookup import find_registered_name, get_entry, iter_entries
+from aiperf.plugin.registry import folded
+from aiperf.plugin.types import Category, PackageInfo, PluginEntry, PluginError
 
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+if TYPE_CHECKING:
+    from enum import Enum
+
+    from aiperf.plugin.schema.schemas import (
+        EndpointMetadata,
+        GPUTelemetryCollectorMetadata,
+        PlotMetadata,
+        ServiceMetadata,
+        TransportMetadata,
+    )
+    from aiperf.plugin.typed import get_class, iter_all, make
+else:
+    from aiperf.plugin.lookup import get_class, iter_all, make
+
+__all__ = [
+    "categories", "create_enum", "find_registered_name", "folded", "get_class", "get_endpoint_metadata", "get_entry",
+    "get_gpu_telemetry_collector_metadata", "get_metadata", "get_package_metadata", "get_plot_metadata", "get_service_metadata",
+    "get_transport_metadata", "iter_all", "iter_entries", "list_categories", "list_packages", "make", "notes", "problems", "register",
+    "reset_registry", "shadowed", "validate_all",
+]  # fmt: skip
+
+_ENUMS = "aiperf.plugin.enums"
 
 
-def _read(name: str) -> dict[str, Any]:
-    text = files("aiperf.plugin").joinpath(name).read_text(encoding="utf-8")
-    loaded: dict[str, Any] = yaml.load(text, Loader=_LOADER)  # noqa: S506 - a safe loader, in C where there is one
-    return loaded
-
-
-def folded(name: str) -> str:
-    """Names are matched without regard to case and to - or _."""
-    return name.strip().lower().replace("-", "_")
-
-
-@cache
 def categories() -> Mapping[str, Category]:
     """Every kind of plugin by name."""
-    return {name: Category(name, entry["protocol"], entry["description"]) for name, entry in _read("categories.yaml").items()}
+    return registry.current().categories
 
 
-@cache
-def _entries() -> Mapping[str, Mapping[str, PluginEntry]]:
-    declared = {**_read("plugins.yaml"), "metric": _read("metrics.yaml")}
-    return {category: {folded(name): _entry(category, name, said) for name, said in names.items()} for category, names in declared.items()}
+def list_categories() -> list[str]:
+    """The names of all kinds."""
+    return list(categories())
 
 
-def _entry(category: str, name: str, said: Mapping[str, Any]) -> PluginEntry:
-    metadata = {key: value for key, value in said.items() if key not in ("class", "description")}
-    return PluginEntry(category, name, said["class"], said["description"], metadata)
+def shadowed(category: str, name: str) -> tuple[PluginEntry, ...]:
+    """Those of this name that lost to the one that is used, the best first; they are reached by their class paths."""
+    return registry.current().ranked(lookup.find(category).name, name)[1:]
 
 
-def iter_entries(category: str) -> Iterator[PluginEntry]:
-    """What is declared in a category, in the order of its file. Raises TypeNotFoundError for a category that is not there."""
-    if category not in categories():
-        raise TypeNotFoundError(f"unknown category {category!r}; known: {', '.join(sorted(categories()))}")
-    yield from _entries().get(category, {}).values()
+def problems() -> tuple[str, ...]:
+    """Packages whose plugins are not used, with the place in their manifest and the reason."""
+    return tuple(f"the plugins of {package} are not used: {why}" for package, why in registry.current().refused.items())
 
 
-def get_entry(category: str, name: str) -> PluginEntry:
-    """The declaration of one plugin. Raises TypeNotFoundError with the nearest name and all that are known."""
-    known = {folded(entry.name): entry for entry in iter_entries(category)}
-    if (entry := known.get(folded(name))) is not None:
-        return entry
-    near = difflib.get_close_matches(folded(name), known, 1)
-    hint = f" Did you mean {known[near[0]].name!r}?" if near else ""
-    names = ", ".join(sorted(entry.name for entry in known.values())) or "none yet"
-    raise TypeNotFoundError(f"Type {name!r} not found for category {category!r}.{hint} Known: {names}")
+def notes() -> tuple[str, ...]:
+    """What else a person should know: names that two packages claim, imports that take long."""
+    return tuple(registry.current().notes)
+
+
+def list_packages() -> list[str]:
+    """The packages whose plugins are used, ours first."""
+    return list(registry.current().packages)
+
+
+def get_package_metadata(name: str) -> PackageInfo:
+    """What a package says of itself. Raises PluginError for one whose plugins are not used."""
+    from importlib import metadata  # noqa: PLC0415 - a tenth of a launch
+
+    if name not in registry.current().packages:
+        raise PluginError(f"no plugins of a package {name!r} are used; packages: {', '.join(list_packages())}")
+    try:
+        said: Any = metadata.metadata(name)
+    except Exception:  # noqa: BLE001 - gone, registered by a program, or no metadata that can be read
+        return PackageInfo(name)
+    urls = dict(url.split(", ", 1) for url in said.get_all("Project-URL") or () if ", " in url)
+    author = said.get("Author") or said.get("Author-email")
+    homepage = said.get("Home-page") or next(iter(urls.values()), None)
+    licence = said.get("License-Expression") or said.get("License")
+    found = (said.get("Version"), said.get("Summary"), author, licence, homepage)
+    return PackageInfo(name, *(text or "unknown" for text in found))
 
 
 def get_metadata(category: str, name: str) -> Mapping[str, Any]:
-    """What a plugin declares about itself besides class and description."""
-    return get_entry(category, name).metadata
+    """What a plugin declares about itself besides class, description and priority."""
+    return dict(get_entry(category, name).metadata)
 
 
-@cache
-def get_class(category: str, name: str) -> Any:
-    """The class or function of a plugin, imported now and kept. Raises PluginError if that fails."""
-    return load(get_entry(category, name))
+def _typed(category: str, name: str, model: str) -> Any:
+    from aiperf.plugin.schema import schemas  # noqa: PLC0415 - pydantic, for those who want more than the mapping
 
-
-def load(entry: PluginEntry) -> Any:
-    """What an entry declares. Raises PluginImportError or PluginAttributeError, which name the plugin as it was asked for."""
-    module, _, attribute = entry.class_path.partition(":")
+    entry = get_entry(category, name)
     try:
-        home = import_module(module)
-    except ImportError as exc:
-        raise PluginImportError(f"Failed to import module for {entry.category}:{entry.name} ({module}: {exc})") from exc
-    if not hasattr(home, attribute):
-        raise PluginAttributeError(f"Class {attribute!r} not found in {module} for {entry.category}:{entry.name}")
-    return getattr(home, attribute)
+        return getattr(schemas, model).model_validate(entry.metadata)
+    except ValueError as exc:
+        raise PluginError(f"{entry.label}: its metadata are no {model}: {exc}") from exc
+
+
+def get_endpoint_metadata(name: str) -> "EndpointMetadata":
+    """What an endpoint declares about itself, checked. Raises PluginError."""
+    return cast("EndpointMetadata", _typed("endpoint", name, "EndpointMetadata"))
+
+
+def get_transport_metadata(name: str) -> "TransportMetadata":
+    """What a transport declares about itself, checked. Raises PluginError."""
+    return cast("TransportMetadata", _typed("transport", name, "TransportMetadata"))
+
+
+def get_plot_metadata(name: str) -> "PlotMetadata":
+    """What a plot declares about itself, checked. Raises PluginError."""
+    return cast("PlotMetadata", _typed("plot", name, "PlotMetadata"))
+
+
+def get_service_metadata(name: str) -> "ServiceMetadata":
+    """What a service declares about itself, checked. Raises PluginError."""
+    return cast("ServiceMetadata", _typed("service", name, "ServiceMetadata"))
+
+
+def get_gpu_telemetry_collector_metadata(name: str) -> "GPUTelemetryCollectorMetadata":
+    """What a collector declares about itself, checked. Raises PluginError."""
+    return cast("GPUTelemetryCollectorMetadata", _typed("gpu_telemetry_collector", name, "GPUTelemetryCollectorMetadata"))
+
+
+def validate_all(check_class: bool = False) -> dict[str, list[tuple[str, str]]]:
+    """What is wrong with any plugin, by category; without `check_class` nothing is imported, with it the class must fit its protocol."""
+    from aiperf.plugin.validation import invalid  # noqa: PLC0415 - not on the way to a load
+
+    found: dict[str, list[tuple[str, str]]] = {}
+    for entry in registry.current().every():
+        if (why := invalid(entry, check_class=check_class)) is not None:
+            found.setdefault(entry.category, []).append((entry.name, why))
+    return found
+
+
+def create_enum(category: str, name: str, *, module: str) -> "type[Enum]":
+    """A string enum of the names of a category, those from outside included, that `module` can be pickled from."""
+    from aiperf.plugin import enums  # noqa: PLC0415 - enums ask the registry
+
+    return enums.create_enum(lookup.find(category).name, name, module)
+
+
+def register(category: str, name: str, cls: Any, *, priority: int = 0, metadata: Mapping[str, Any] | None = None) -> None:
+    """Add a class to the registry of this process, under the rules for conflicts. Raises PluginError for a category that is not open."""
+    lookup.register(category, name, cls, priority=priority, metadata=metadata)
+    _refresh_enums()
+
+
+def reset_registry() -> None:
+    """Forget what was registered and loaded; the installed packages are looked at again when somebody asks."""
+    lookup.reset_registry()
+    _refresh_enums()
+
+
+def _refresh_enums() -> None:
+    if _ENUMS in sys.modules:
+        sys.modules[_ENUMS].refresh()

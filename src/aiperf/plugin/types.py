@@ -1,10 +1,13 @@
 """What the registry hands out, and how it refuses."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from aiperf.errors import ConfigError
+
+BUILTIN = "aiperf"
+"""The package that comes with the registry."""
 
 
 class PluginError(ConfigError):
@@ -12,7 +15,11 @@ class PluginError(ConfigError):
 
 
 class TypeNotFoundError(PluginError):
-    """No plugin of this name in this category."""
+    """No plugin of this name in this category; `available` are the names that there are."""
+
+    def __init__(self, category: str, name: str, available: Sequence[str], hint: str = "") -> None:
+        self.category, self.name, self.available = category, name, list(available)
+        super().__init__(hint if category == "category" else f"Type {name!r} not found for category {category!r}.{hint}")
 
 
 class PluginImportError(PluginError, ImportError):
@@ -24,20 +31,61 @@ class PluginAttributeError(PluginError, AttributeError):
 
 
 @dataclass(frozen=True, slots=True)
+class PackageInfo:
+    """A package that brings plugins, as its own distribution describes it."""
+
+    name: str
+    version: str = "unknown"
+    description: str = "unknown"
+    author: str = "unknown"
+    license: str = "unknown"
+    homepage: str = "unknown"
+
+    @property
+    def is_builtin(self) -> bool:
+        """Whether it is this project itself."""
+        return self.name == BUILTIN
+
+
+@dataclass(frozen=True, slots=True)
 class PluginEntry:
-    """A plugin as it is declared: nothing of it is imported."""
+    """A plugin as it is declared: nothing of it is imported. Of several of one name the one with the higher `priority` wins."""
 
     category: str
     name: str
+    package: str
     class_path: str
-    description: str
+    priority: int = 0
+    description: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def is_builtin(self) -> bool:
+        """Whether it comes with the project itself."""
+        return self.package == BUILTIN
+
+    @property
+    def label(self) -> str:
+        """What it is called in a message: `endpoint:echo of my-plugins`."""
+        return f"{self.category}:{self.name}" + ("" if self.is_builtin else f" of {self.package}")
 
 
 @dataclass(frozen=True, slots=True)
 class Category:
-    """A kind of plugin."""
+    """A kind of plugin.
+
+    `protocol` is what its classes must fit (`module:Class`; None: nothing uses it yet), `accepts` are protocols that will do
+    as well. Into a category that is `internal` nothing can be registered; `replaced_by` says what does its job here.
+    `shares` is a category with which it has its names in common, `reserved` are names that it cannot have.
+    """
 
     name: str
-    protocol: str
+    enum: str
     description: str
+    protocol: str | None = None
+    accepts: tuple[str, ...] = ()
+    metadata_class: str | None = None
+    internal: bool = False
+    replaced_by: str | None = None
+    shares: str | None = None
+    reserved: tuple[str, ...] = ()

@@ -70,10 +70,11 @@ class Row(NamedTuple):
     chunk_ns: Sequence[int]
     chunk_channel: Sequence[int]
     chunk_tokens: Sequence[int]
+    plugin: str | None
 
 
-def row(exchange: Exchange, said: Said, *, due_ns: int | None, generator: int | None) -> Row:
-    """The record of a request; `due_ns` is on the clock of the stamps (None: due when it was ready)."""
+def row(exchange: Exchange, said: Said, *, due_ns: int | None, generator: int | None, plugin: str | None = None) -> Row:
+    """The record of a request; `due_ns` is on the clock of the stamps (None: due when it was ready), `plugin` the column's text."""
     streamed = is_stream(exchange.content_type)
     tokens = _streamed(exchange, said) if streamed else _whole(exchange, said)
     failed = exchange.error is not None and not _said_all(exchange, said)
@@ -90,7 +91,7 @@ def row(exchange: Exchange, said: Said, *, due_ns: int | None, generator: int | 
         asked_input_tokens=exchange.asked_input or None, asked_output_tokens=_asked_output(exchange, said),
         input_tokens=said.input_tokens, output_tokens=_output_tokens(said, tokens),
         reasoning_tokens=_reasoning_tokens(said, tokens),
-        chunk_ns=tokens.ns, chunk_channel=tokens.channels, chunk_tokens=tokens.counts,
+        chunk_ns=tokens.ns, chunk_channel=tokens.channels, chunk_tokens=tokens.counts, plugin=plugin,
     )  # fmt: skip
 
 

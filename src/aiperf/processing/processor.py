@@ -1,11 +1,15 @@
 """Turns spools into records while the load is still running; the target of a job."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 from aiperf import clock
+from aiperf.endpoints.speaking import spoken
+from aiperf.metrics.asides import as_json
 from aiperf.metrics.columns import with_metrics
+from aiperf.metrics.plugged import tried
 from aiperf.plugin import plugins
 from aiperf.processing.assembly import Assembly, Follower
 from aiperf.processing.counting import Counting
@@ -73,9 +77,11 @@ class Heart:
 
 @dataclass(slots=True)
 class Tally:
-    """What is told beside the records: a sample of each error class, and counts of good requests."""
+    """What is told beside the records: a sample of each error class, what plugins failed at, and counts of good requests."""
 
     samples: dict[str, str] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+    asides_cut: int = 0
     think_tags: int = 0
     usage_missing: int = 0
 
@@ -93,8 +99,8 @@ class Processor:
 
     def __init__(self, task: ProcessTask, writer: RecordsWriter) -> None:
         self._task, self._writer = task, writer
-        made = plugins.get_class("endpoint", task.endpoint.type)
-        self._endpoint: Endpoint = made(task.endpoint, model=task.model, exact=False)
+        self._entry = plugins.get_entry("endpoint", task.endpoint.type)
+        self._endpoint: Endpoint = spoken(task.endpoint, model=task.model, exact=False)
         self._spools = [Follower(path, generator) for generator, path in enumerate(task.spools)]
         self._assembly = Assembly(task.shard, task.shards)
         self._rows: list[Row] = []
@@ -129,16 +135,14 @@ class Processor:
             "damaged": [spool.damage for spool in self._spools if spool.damage is not None],
             "torn_bytes": sum(spool.torn() for spool in self._spools),
             "clock_step_ns": max((spool.clock_step_ns for spool in self._spools), default=0),
-            "samples": self._tally.samples,
-            "think_tags": self._tally.think_tags,
-            "usage_missing": self._tally.usage_missing,
+            **asdict(self._tally),
             "client_counted": self._counting.counted,
             "frames": sum(spool.frames_read for spool in self._spools),
         }
 
     def _add(self, exchange: Exchange, due_ns: int | None, generator: int | None) -> None:
         said = self._said(exchange)
-        made = row(exchange, said, due_ns=due_ns, generator=generator)
+        made = row(exchange, said, due_ns=due_ns, generator=generator, plugin=self._aside(said))
         self._tally.note(made, said)
         self._rows.append(made)
         self._counting.take(self._rows, said)
@@ -148,10 +152,23 @@ class Processor:
     def _said(self, exchange: Exchange) -> Said:
         if exchange.error is not None and not exchange.bodies:
             return Said()
-        complete = exchange.error is None
-        return self._endpoint.answer(Answer(exchange.status, exchange.content_type, exchange.bodies, complete))
+        answer = Answer(exchange.status, exchange.content_type, exchange.bodies, exchange.error is None, exchange.stamps)
+        why: list[str] = []
+        said = tried(self._entry, partial(self._endpoint.answer, answer), why.append)
+        return Said(error="client", reason=why[0]) if said is None else said
+
+    def _aside(self, said: Said) -> str | None:
+        """The column `plugin`."""
+        if said.plugin is None:
+            return None
+        written = tried(self._entry, partial(as_json, said.plugin), partial(self._tally.failures.setdefault, "plugin"))
+        if written is None:
+            return None
+        self._tally.asides_cut += written[1]
+        return written[0]
 
     def _flush(self) -> None:
         self._counting.count(self._rows)
-        self._writer.append(with_metrics(table(self._rows, urls=self._task.urls, model=self._task.model)))
+        records = table(self._rows, urls=self._task.urls, model=self._task.model)
+        self._writer.append(with_metrics(records, self._tally.failures))
         self._rows = []

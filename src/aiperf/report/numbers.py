@@ -28,9 +28,7 @@ def amount(value: float | None) -> str:
     """A number in a sentence: four digits that mean something, no zeros at its end."""
     if value is None:
         return "-"
-    if abs(value) >= 1000:
-        return f"{value:,.0f}"
-    return f"{value:.4g}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.4g}"
 
 
 def share(value: float | None) -> str:

@@ -1,9 +1,7 @@
-"""How wide the final table may be, and what of it is left where that is less than it would like."""
+"""The page that the final table is on: its colours, its width, and what is left where that is less than it would like."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
-
-from aiperf.report.paint import Paint
 
 WIDTH = 100
 STATS = ("avg", "p50", "p90", "p99", "p99.9", "max")
@@ -11,6 +9,32 @@ LABEL, CELL, COUNT, VALUE = 37, 9, 9, 24
 _NARROWEST, _LEAST_VALUE, _INDENT = 30, 20, 2
 _GIVEN_UP = ("p99.9", "p90", "avg", "max")
 """Statistics that go, the first one first, where there is no room for all; the files have them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Paint:
+    """Wraps text in ANSI codes where `colour` is on; for pipes and files it is off and the text stays as it is."""
+
+    colour: bool
+
+    def bold(self, text: str) -> str:
+        """What is looked for first."""
+        return self._in(text, 1)
+
+    def dim(self, text: str) -> str:
+        """What means less."""
+        return self._in(text, 2)
+
+    def red(self, text: str) -> str:
+        """What is wrong."""
+        return self._in(text, 31)
+
+    def green(self, text: str) -> str:
+        """What is as it should be."""
+        return self._in(text, 32)
+
+    def _in(self, text: str, code: int) -> str:
+        return f"\x1b[{code}m{text}\x1b[0m" if self.colour else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +63,9 @@ def page(paint: Paint, columns: int | None, names: Collection[str]) -> Page:
     label = min(LABEL, _INDENT + 1 + max(map(len, names), default=0))
     name_above = _value(width, label) < _LEAST_VALUE
     label = _INDENT if name_above else label
-    return Page(paint, width, label, _kept(width - label - COUNT), _value(width, label), name_above)
+    gone = _GIVEN_UP[: max(0, len(STATS) - (width - label - COUNT) // CELL)]
+    return Page(paint, width, label, tuple(stat for stat in STATS if stat not in gone), _value(width, label), name_above)
 
 
 def _value(width: int, label: int) -> int:
     return min(VALUE, (width - label) // 2)
-
-
-def _kept(room: int) -> tuple[str, ...]:
-    """The statistics for which there is room."""
-    gone = _GIVEN_UP[: max(0, len(STATS) - room // CELL)]
-    return tuple(stat for stat in STATS if stat not in gone)

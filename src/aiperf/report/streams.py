@@ -33,8 +33,8 @@ def json_text(names: Sequence[str], batches: Iterable[pa.RecordBatch]) -> Iterat
     """An array of objects, one a line."""
     lead = "[\n"
     for batch in batches:
-        for row in _objects(names, batch):
-            yield lead + row
+        for row in batch.rename_columns(list(names)).to_pylist():
+            yield lead + _JSON.encode(row).decode()
             lead = ",\n"
     yield "[]\n" if lead == "[\n" else "\n]\n"
 
@@ -42,10 +42,6 @@ def json_text(names: Sequence[str], batches: Iterable[pa.RecordBatch]) -> Iterat
 def values(batch: pa.RecordBatch) -> list[tuple[Any, ...]]:
     """A batch by rows, as Python's own values."""
     return list(zip(*(column.to_pylist() for column in batch.columns)))
-
-
-def _objects(names: Sequence[str], batch: pa.RecordBatch) -> Iterator[str]:
-    return (_JSON.encode(dict(zip(names, row))).decode() for row in values(batch))
 
 
 def _lines(rows: Iterable[Sequence[Any]]) -> str:

@@ -4,9 +4,8 @@ import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 
 from aiperf.report.numbers import amount, cell, count, share
-from aiperf.report.page import CELL, COUNT, WIDTH, Page, page
-from aiperf.report.paint import Paint
-from aiperf.results import MetricValue, Reason, Slo, Summary, Timeline
+from aiperf.report.page import CELL, COUNT, WIDTH, Page, Paint, page
+from aiperf.results import MetricValue, Slo, Summary, Timeline
 
 _RATES = (
     "request_throughput", "input_token_throughput", "output_token_throughput", "total_token_throughput", "goodput", "good_request_fraction",
@@ -16,6 +15,8 @@ _LATENCIES = (
     "inter_token_latency", "inter_chunk_latency", "planned_request_latency", "request_latency", "queue_time", "schedule_lateness",
 )  # fmt: skip
 _LENGTHS = ("input_sequence_length", "output_sequence_length", "reasoning_token_count")
+_OURS = (*_RATES, *_LATENCIES, *_LENGTHS)
+_MOST_OTHERS = 12
 _HEADINGS = {"ms": "latencies in ms", "tokens": "lengths in tokens"}
 _SAMPLE = 160
 _PROMISE, _FOUND = 62, 30
@@ -28,7 +29,8 @@ def final(summary: Summary, *, title: str, folder: str, colour: bool = False, co
 
     `columns` are the terminal's, where one is looked at.
     """
-    on = page(Paint(colour), columns, [metric.metric for metric in summary.metrics if metric.metric in (*_RATES, *_LATENCIES, *_LENGTHS)])
+    shown = {*_OURS, *_plugged(summary)}
+    on = page(Paint(colour), columns, [metric.metric for metric in summary.metrics if metric.metric in shown])
     blocks = (
         [on.paint.bold(_cut(title, on.width))],
         _distributions(summary, on),
@@ -48,14 +50,15 @@ def _distributions(summary: Summary, on: Page) -> Iterator[str]:
     known = {metric.metric: metric for metric in summary.metrics if metric.n}
     tags = [tag for tag in _LATENCIES if tag in known and _worth_a_line(tag, known, summary)]
     shown = [known[tag] for tag in (*tags, *(tag for tag in _LENGTHS if tag in known and known[tag].stats["max"]))]
-    if not shown:
-        return
-    for unit, heading in _HEADINGS.items():
-        lines = [metric for metric in shown if metric.unit == unit]
+    others = [known[tag] for tag in _plugged(summary) if tag in known and len(known[tag].stats) > 1]
+    blocks = {heading: [metric for metric in shown if metric.unit == unit] for unit, heading in _HEADINGS.items()}
+    for heading, lines in (blocks | {"of plugins": others[:_MOST_OTHERS]}).items():
         if lines:
             yield on.paint.bold(on.named(heading, "".join(stat.rjust(CELL) for stat in on.stats) + "n".rjust(COUNT)))
             yield from (_row(metric, on) for metric in lines)
-    if any(set(metric.unsupported) & set(on.stats) for metric in shown):
+    if len(others) > _MOST_OTHERS:
+        yield f"  and {len(others) - _MOST_OTHERS} more, which are in the files"
+    if any(set(metric.unsupported) & set(on.stats) for metric in (*shown, *others)):
         yield from map(on.paint.dim, _wrapped("~ ", "too few samples for this percentile (p50 needs 11, p90 64, p99 662, p99.9 6,636)", on))
 
 
@@ -74,7 +77,20 @@ def _row(metric: MetricValue, on: Page) -> str:
     cells = ("~" * (stat in metric.unsupported) + cell(metric.stats.get(stat)) for stat in on.stats)
     padded = (text.rjust(CELL) for text in cells)
     painted = "".join(on.paint.dim(text) if "~" in text else text for text in padded)
-    return on.named(f"  {metric.metric}", painted + count(metric.n).rjust(COUNT), bold=metric.metric.startswith("planned_"))
+    return on.named(_named(metric, on), painted + count(metric.n).rjust(COUNT), bold=metric.metric.startswith("planned_"))
+
+
+def _plugged(summary: Summary) -> list[str]:
+    """Metrics of other packages, and what endpoints said besides."""
+    return [tag for tag in summary.facts.get("plugged", ()) if tag not in _OURS]
+
+
+def _named(metric: MetricValue, on: Page) -> str:
+    """A name, with its unit where nothing else says it; cut at its front if need be. Servers may have put anything into it."""
+    is_said = metric.metric in _OURS or len(metric.stats) == 1 or metric.metric.endswith(f"_{metric.unit}")
+    name = "".join(letter if letter.isprintable() else "?" for letter in metric.metric)
+    label = name if is_said or not metric.unit else f"{name} ({metric.unit})"
+    return "  " + _cut(label[::-1], (on.width if on.name_above else on.label) - 3)[::-1]
 
 
 def _rates(summary: Summary, on: Page) -> Iterator[str]:
@@ -82,7 +98,8 @@ def _rates(summary: Summary, on: Page) -> Iterator[str]:
         yield "stopped before the run began"
         return
     known, whole = ({metric.metric: metric for metric in found} for found in (summary.metrics, summary.whole))
-    shown = [known[tag] for tag in _RATES if tag in known and known[tag].stats["avg"] is not None]
+    tags = (tag for tag in (*_RATES, *_plugged(summary)) if tag in known and (tag in _RATES or len(known[tag].stats) == 1))
+    shown = [known[tag] for tag in tags if known[tag].stats["avg"] is not None]
     if not shown:
         return
     run = whole.get("benchmark_duration")
@@ -91,7 +108,7 @@ def _rates(summary: Summary, on: Page) -> Iterator[str]:
     for metric in shown:
         beside = whole.get(metric.metric)
         said = _valued(metric).rjust(on.value) + ("" if beside is None else _valued(beside).rjust(on.value))
-        yield on.named(f"  {metric.metric}", said)
+        yield on.named(_named(metric, on), said)
 
 
 def _valued(metric: MetricValue) -> str:
@@ -164,16 +181,12 @@ def _verdict(summary: Summary, on: Page) -> Iterator[str]:
         lead = f"{verdict.word}: "
         yield from _wrapped(lead, "these numbers must not be believed, because", on, head=f"{on.paint.red(verdict.word)}: ")
     for reason in verdict.reasons:
-        yield from _explained(reason, on)
+        yield from _wrapped(f"  {reason.reason}: ", reason.detail, on, head=on.paint.bold(f"  {reason.reason}: "))
+        yield from _wrapped("    to change: ", reason.advice, on)
     for reason in verdict.ignored:
         yield from _wrapped(f"ignored: {reason.reason}: ", reason.detail, on)
     for note in verdict.notes:
         yield from _wrapped("note: ", note, on)
-
-
-def _explained(reason: Reason, on: Page) -> Iterator[str]:
-    yield from _wrapped(f"  {reason.reason}: ", reason.detail, on, head=on.paint.bold(f"  {reason.reason}: "))
-    yield from _wrapped("    to change: ", reason.advice, on)
 
 
 def _wrapped(lead: str, text: str, on: Page, *, head: str | None = None) -> Sequence[str]:

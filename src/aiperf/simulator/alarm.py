@@ -12,34 +12,23 @@ _ABSOLUTE = 1
 _HAS_TIMERFD = sys.platform == "linux"
 
 
-def _create() -> int:
-    if sys.version_info >= (3, 13):
-        return os.timerfd_create(MONOTONIC, flags=os.TFD_NONBLOCK | os.TFD_CLOEXEC)
-    fd: int = ctypes.CDLL(None, use_errno=True).timerfd_create(MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC)
-    if fd < 0:
-        raise OSError(ctypes.get_errno(), "timerfd_create")
-    return fd
-
-
-def _setter(fd: int) -> Callable[[int], None]:
-    if sys.version_info >= (3, 13):
-        return lambda at_ns: (os.timerfd_settime_ns(fd, flags=os.TFD_TIMER_ABSTIME, initial=at_ns), None)[1]
-    settime, spec = ctypes.CDLL(None).timerfd_settime, (ctypes.c_long * 4)()
-
-    def set_time(at_ns: int) -> None:
-        spec[2], spec[3] = divmod(at_ns, SECOND)
-        settime(fd, _ABSOLUTE, spec, None)
-
-    return set_time
-
-
 class _TimerFd:
-    """A descriptor that is readable once its time has come. Setting it anew takes that back, so it is never read."""
+    """A descriptor that is readable once its time has come. Setting it anew takes that back, so it is never read.
+
+    By libc, since `os` has it only from Python 3.13 on.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, fire: Callable[[], None]) -> None:
-        self._loop, self._fd = loop, _create()
-        self.set = _setter(self._fd)
+        libc = ctypes.CDLL(None, use_errno=True)
+        self._loop, self._settime, self._spec = loop, libc.timerfd_settime, (ctypes.c_long * 4)()
+        self._fd: int = libc.timerfd_create(MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC)
+        if self._fd < 0:
+            raise OSError(ctypes.get_errno(), "timerfd_create")
         loop.add_reader(self._fd, fire)
+
+    def set(self, at_ns: int) -> None:
+        self._spec[2], self._spec[3] = divmod(at_ns, SECOND)
+        self._settime(self._fd, _ABSOLUTE, self._spec, None)
 
     def close(self) -> None:
         self._loop.remove_reader(self._fd)

@@ -208,16 +208,12 @@ class Connection:
         try:
             self._incoming.feed(_VIEW[:size])
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as exc:
-            self._refuse(Refusal(400, f"this is no HTTP request: {exc}"))
+            self._closing = True
+            if self.busy is None:  # else after the answer that is under way, and without a word
+                self.send(refused(Refusal(400, f"this is no HTTP request: {exc}")))
+                self.done(keep_alive=False)
             return
         self._next()
-
-    def _refuse(self, refusal: Refusal) -> None:
-        """Say so and close, after the answer that is under way, if there is one."""
-        self._closing = True
-        if self.busy is None:
-            self.send(refused(refusal))
-            self.done(keep_alive=False)
 
     def _next(self) -> None:
         waiting = self._incoming.whole

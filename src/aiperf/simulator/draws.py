@@ -3,11 +3,9 @@
 import math
 import re
 import struct
-from collections.abc import Mapping
 from fractions import Fraction
 from hashlib import blake2b
 from itertools import accumulate
-from types import MappingProxyType
 from typing import Literal, get_args
 
 from aiperf.config.simulator import Faults
@@ -23,20 +21,6 @@ FAULTS: tuple[Fault, ...] = get_args(Fault)
 
 RACED = "close_idle_raced"
 """In the log: a request that came while its connection was being closed for idleness, and was lost with it."""
-
-FAULT_CLASSES: Mapping[str, str | None] = MappingProxyType(
-    {
-        "error_event": "error_event", "truncated": "truncated", "http_500": "http_5xx", "reset": "reset", "refused": "connect",
-        "reset_mid": "reset", "rate_limited": "rate_limited", "http_400": "http_4xx", "http_404_empty": "http_4xx",
-        "http_503_empty": "http_5xx", "error_named": "error_event", "malformed": "malformed", "stall": "timeout_idle",
-        "slow_headers": "timeout_first_byte", "endless": "too_large", "wrong_content_type": "malformed", "garbage": "malformed",
-        "close_after": None, "close_idle": None, RACED: "reset",
-    }
-)  # fmt: skip
-"""The error class that a right client gives to a request, by what the log says went wrong with it; None is no failure.
-
-`stall` and `slow_headers` need a deadline shorter than `faults.stall_s`, `endless` a total one longer than the largest answer takes.
-"""
 
 _ADDRESSES = 100
 _NUMBER = re.compile(rb"(?<![0-9])[0-9]{1,18}\s*\Z")

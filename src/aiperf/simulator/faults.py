@@ -16,24 +16,18 @@ _TLS_ALERT = b"\x15\x03\x03\x00\x02\x02\x46"
 """What a server that speaks TLS says to one that does not."""
 
 
-def _answer(exchange: Exchange, _: int, *, status: int, data: bytes) -> None:
-    exchange.status = status
-    exchange.connection.send(data)
-    exchange.end(complete=False)
+def _instead(status: int | None, data: bytes, *, keep_alive: bool = True) -> Callable[[Exchange, int], None]:
+    def answer(exchange: Exchange, _: int) -> None:
+        exchange.status = status
+        exchange.connection.send(data)
+        exchange.end(complete=False, keep_alive=keep_alive)
 
-
-def _speak_in_tongues(exchange: Exchange, _: int) -> None:
-    exchange.connection.send(_TLS_ALERT)
-    exchange.end(complete=False, keep_alive=False)
+    return answer
 
 
 def _break(exchange: Exchange, _: int) -> None:
     """Closing the connection ends the exchange."""
     exchange.connection.reset()
-
-
-def _instead(status: int, data: bytes) -> Callable[[Exchange, int], None]:
-    return partial(_answer, status=status, data=data)
 
 
 INSTEAD: Mapping[Fault | None, Callable[[Exchange, int], None]] = {
@@ -43,20 +37,15 @@ INSTEAD: Mapping[Fault | None, Callable[[Exchange, int], None]] = {
     "http_404_empty": _instead(404, http_answer(404, b"")),
     "http_503_empty": _instead(503, http_answer(503, b"")),
     "wrong_content_type": _instead(200, http_answer(200, _PAGE, b"text/html; charset=utf-8")),
-    "garbage": _speak_in_tongues,
+    "garbage": _instead(None, _TLS_ALERT, keep_alive=False),
     "reset": _break,
 }
 """Where the first token was due: what comes in its stead."""
 
 
-def _fail(exchange: Exchange, data: bytes, _: Resume) -> None:
+def _end(exchange: Exchange, data: bytes, _: Resume, *, complete: bool = False, keep_alive: bool = True) -> None:
     exchange.connection.send(data)
-    exchange.end(complete=False)
-
-
-def _cut(exchange: Exchange, data: bytes, _: Resume) -> None:
-    exchange.connection.send(data)
-    exchange.end(complete=False, keep_alive=False)
+    exchange.end(complete=complete, keep_alive=keep_alive)
 
 
 def _break_off(exchange: Exchange, data: bytes, _: Resume) -> None:
@@ -84,10 +73,11 @@ def _close_idle(exchange: Exchange, data: bytes, _: Resume) -> None:
 
 
 _ENDINGS: Mapping[Fault | None, Callable[[Exchange, bytes, Resume], None]] = {
-    "error_event": _fail,
-    "error_named": _fail,
-    "malformed": _fail,
-    "truncated": _cut,
+    None: partial(_end, complete=True),
+    "error_event": _end,
+    "error_named": _end,
+    "malformed": _end,
+    "truncated": partial(_end, keep_alive=False),
     "reset_mid": _break_off,
     "stall": _stall,
     "close_after": _close_after,
@@ -97,9 +87,4 @@ _ENDINGS: Mapping[Fault | None, Callable[[Exchange, bytes, Resume], None]] = {
 
 def finish(exchange: Exchange, data: bytes, resume: Resume) -> None:
     """Send the last of what comes before the end or the fault; `resume` is called if that passes."""
-    ending = _ENDINGS.get(exchange.fault)
-    if ending is None:
-        exchange.connection.send(data)
-        exchange.end(complete=True)
-    else:
-        ending(exchange, data, resume)
+    _ENDINGS.get(exchange.fault, _ENDINGS[None])(exchange, data, resume)

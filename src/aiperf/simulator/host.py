@@ -3,7 +3,6 @@
 import asyncio
 import errno
 import socket
-from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
@@ -14,8 +13,7 @@ from aiperf.config.simulator import Simulator
 from aiperf.errors import ConfigError, MeasureError
 from aiperf.simulator.alarm import Alarm
 from aiperf.simulator.answers import speaker
-from aiperf.simulator.chat import chat_plan
-from aiperf.simulator.completions import completion_plan
+from aiperf.simulator.bodies import chat_plan, completion_plan
 from aiperf.simulator.connection import HAS_STAMPS, SO_TIMESTAMPNS, Connection, Request
 from aiperf.simulator.draws import RACED, Fates, refused_places
 from aiperf.simulator.exchange import Exchange
@@ -49,7 +47,7 @@ class SimulatorHost:
         self._pumping = False
         self._connections: set[Connection] = set()
         self._requests = self._tokens = 0
-        self._pages: dict[bytes, Callable[[], bytes]] = {b"/v1/models": self._models, b"/health": _health, b"/metrics": self._metrics}
+        self._pages = {b"/v1/models": self._models, b"/health": lambda: http_answer(200, b"{}"), b"/metrics": self._metrics}
         self._hear()
         self._flusher = loop.call_later(_FLUSH_S, self._flush)
 
@@ -139,7 +137,9 @@ class SimulatorHost:
     def _over(self, exchange: Exchange, complete: bool) -> None:
         exchange.connection.busy = None
         self._tokens += exchange.generated
-        self._log.add(_row(exchange.request, exchange=exchange, status=exchange.status, fault=exchange.plan.fault, complete=complete))
+        plan, stamps = exchange.plan, {"first_ns": exchange.first_ns, "last_ns": exchange.last_ns}
+        counts = {"tokens": exchange.generated, "prompt_tokens": plan.prompt_tokens}
+        self._log.add(_row(exchange.request, **stamps, **counts, fault=plan.fault, status=exchange.status, complete=complete))
 
     def _page(self, request: Request) -> bytes:
         page = self._pages.get(request.path)
@@ -161,9 +161,9 @@ class SimulatorHost:
 
     def _metrics(self) -> bytes:
         running: list[Exchange] = [connection.busy for connection in self._connections if connection.busy is not None]
-        tokens = self._tokens + sum(exchange.generated for exchange in running)
-        text = _METRICS % (self._requests, len(running), tokens)
-        return http_answer(200, text.encode(), b"text/plain; version=0.0.4; charset=utf-8")
+        values = (self._requests, len(running), self._tokens + sum(exchange.generated for exchange in running))
+        lines = (f"# HELP {name} {what}\n# TYPE {name} {kind}\n{name} {value}\n" for (name, kind, what), value in zip(_METRICS, values))
+        return http_answer(200, "".join(lines).encode(), b"text/plain; version=0.0.4; charset=utf-8")
 
     def _flush(self) -> None:
         self._log.flush()
@@ -192,38 +192,17 @@ class SimulatorHost:
 
 
 _LOADING = Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "the model is still loading", "ServiceUnavailableError")
-_METRICS = """\
-# HELP simulator_requests_total Requests for tokens that have arrived.
-# TYPE simulator_requests_total counter
-simulator_requests_total %d
-# HELP simulator_requests_running Requests for tokens that are being answered.
-# TYPE simulator_requests_running gauge
-simulator_requests_running %d
-# HELP simulator_generation_tokens_total Tokens sent.
-# TYPE simulator_generation_tokens_total counter
-simulator_generation_tokens_total %d
-"""
+_UNKNOWN = {"first_ns": None, "last_ns": None, "tokens": 0, "prompt_tokens": None, "fault": None, "status": None, "complete": False}
+_METRICS = (
+    ("simulator_requests_total", "counter", "Requests for tokens that have arrived."),
+    ("simulator_requests_running", "gauge", "Requests for tokens that are being answered."),
+    ("simulator_generation_tokens_total", "counter", "Tokens sent."),
+)
 
 
-def _health() -> bytes:
-    return http_answer(200, b"{}")
-
-
-def _row(
-    request: Request, *, status: int | None = None, exchange: Exchange | None = None, fault: str | None = None, complete: bool = False
-) -> dict[str, Any]:
-    """A line of the log; without an exchange of a request that was refused, or lost with its connection."""
-    return {
-        "request": request.number,
-        "arrived_ns": request.arrived_ns,
-        "first_ns": None if exchange is None else exchange.first_ns,
-        "last_ns": None if exchange is None else exchange.last_ns,
-        "tokens": 0 if exchange is None else exchange.generated,
-        "prompt_tokens": None if exchange is None else exchange.plan.prompt_tokens,
-        "fault": fault,
-        "status": status,
-        "complete": complete,
-    }
+def _row(request: Request, **known: Any) -> dict[str, Any]:
+    """A line of the log; little is known of a request that was refused, or lost with its connection."""
+    return {"request": request.number, "arrived_ns": request.arrived_ns, **_UNKNOWN, **known}
 
 
 def _listen(port: int) -> socket.socket:

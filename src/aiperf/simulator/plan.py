@@ -1,8 +1,8 @@
 """What will be answered to a request for tokens, whichever API it came by, or why it cannot be had. Pure."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 import numpy as np
@@ -17,9 +17,6 @@ _SHORT = 2_000
 _SPACES = np.isin(np.arange(256), [*range(9, 14), *range(28, 33)])
 _HALVED = frozenset({"error_event", "error_named", "truncated", "malformed", "reset_mid", "stall"})
 _WHOLE = frozenset({None, "slow_headers", "close_after", "close_idle"})
-
-UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-"""What a body raises that is no JSON or another shape, no UTF-8, or nested too deep."""
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=_MOST)]
 
@@ -40,6 +37,14 @@ class Wanted(msgspec.Struct, kw_only=True):
     min_tokens: Annotated[int, msgspec.Meta(ge=0, le=_MOST)] | None = None
     ignore_eos: bool | None = None
     n: Annotated[int, msgspec.Meta(ge=1, le=1)] | None = None
+
+    @property
+    def limit(self) -> int | None:
+        """The greatest length of an answer."""
+        return self.max_tokens
+
+
+W = TypeVar("W", bound=Wanted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +79,17 @@ class Plan:
 
 
 def planned(
-    wanted: Wanted, options: Simulator, *, api: Api, limit: int | None, prompts: Sequence[int], fault: Fault | None
+    body: bytes, options: Simulator, fault: Fault | None, *, api: Api, read: Callable[[bytes], W], prompts: Callable[[W], Sequence[int]]
 ) -> Plan | Refusal:
-    """The plan for a body that could be read: `limit` is the greatest length of an answer, `prompts` the tokens of each prompt."""
+    """The plan for a body: `read` decodes it, `prompts` gives the tokens of each of its prompts."""
+    try:
+        wanted = read(body)
+        lengths = prompts(wanted)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as exc:  # no JSON or another shape, no UTF-8, nested too deep
+        return Refusal(400, f"the body cannot be used: {exc}")
     if wanted.model != options.model:
         return Refusal(404, f"the model {wanted.model!r} does not exist; there is {options.model!r}", "NotFoundError")
-    least = wanted.min_tokens or 0
+    least, limit = wanted.min_tokens or 0, wanted.limit
     if limit is not None and least > limit:
         return Refusal(400, f"min_tokens={least} is more than max_tokens={limit}")
     tokens = limit or max(options.tokens, least)
@@ -87,13 +97,13 @@ def planned(
     asked = not streamed or (wanted.stream_options is not None and bool(wanted.stream_options.include_usage))
     return Plan(
         api=api,
-        prompt_tokens=sum(prompts),
+        prompt_tokens=sum(lengths),
         tokens=tokens,
         reasoning=round(options.reasoning * tokens) if api == "chat" else 0,
         limited=limit is not None,
         streamed=streamed,
         usage=options.usage and asked,
-        choices=len(prompts),
+        choices=len(lengths),
         fault=fault,
     )
 
@@ -104,13 +114,3 @@ def word_count(text: str) -> int:
         return len(text.split())
     spaces = _SPACES[np.frombuffer(text.encode("ascii"), np.uint8)]
     return int(np.count_nonzero(spaces[:-1] & ~spaces[1:])) + (not spaces[0])
-
-
-def words_in(texts: Iterable[str]) -> int:
-    """Words of all texts, each by itself."""
-    return sum(map(word_count, texts))
-
-
-def unreadable(why: Exception) -> Refusal:
-    """The answer to a body that is not what the API takes."""
-    return Refusal(400, f"the body cannot be used: {why}")

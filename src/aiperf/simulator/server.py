@@ -68,17 +68,10 @@ def _watch(channel: Channel, loop: asyncio.AbstractEventLoop) -> None:
 @contextlib.contextmanager
 def _running(options: Simulator) -> Iterator[tuple[asyncio.AbstractEventLoop, SimulatorHost]]:
     _allow_descriptors()
-    loop = _new_loop()
-    try:
-        host = SimulatorHost(options, loop)
+    with contextlib.closing(_new_loop()) as loop, contextlib.closing(SimulatorHost(options, loop)) as host:
         gc.collect()
         gc.freeze()  # what is there by now stays; collections then look at connections and requests alone
-        try:
-            yield loop, host
-        finally:
-            host.close()
-    finally:
-        loop.close()
+        yield loop, host
 
 
 def _allow_descriptors() -> None:

@@ -5,10 +5,10 @@ is made in a copy beside the file, which then takes its name: a reader meets the
 """
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import duckdb
 import pyarrow as pa
@@ -19,14 +19,11 @@ from aiperf.errors import ConfigError, MeasureError
 from aiperf.store import points, tables
 from aiperf.store.rows import Derived, Rows, Sweep, Trial, rows, trial_id
 from aiperf.store.tables import NAME, SCHEMA_VERSION
+from aiperf.store.whole import unfinished
 
-_UNFINISHED = f"{NAME}.part"
 _STORAGE = "(BLOCK_SIZE 16384, STORAGE_VERSION 'v1.4.0')"
 """Small blocks keep a campaign of one trial below 300 KB; the oldest version that we ask for can read the file."""
 _PATIENCE_S, _LOOK_S = 2.0, 0.05
-_REFUSALS = (duckdb.OperationalError, duckdb.FatalException, OSError)
-
-Found = TypeVar("Found")
 
 
 class NewerSchemaError(ConfigError):
@@ -36,8 +33,8 @@ class NewerSchemaError(ConfigError):
 class RecordFile(NamedTuple):
     """A Parquet file of records, whose they are, and under which name its campaign is shown."""
 
-    path: Path
-    campaign: str | None
+    filename: str
+    campaign: str
     trial_id: str
 
 
@@ -48,28 +45,14 @@ def commit(folder: Path, sweep: Sweep, trials: Sequence[Trial] = (), *, derived:
     """
     found = rows(sweep, trials, derived)
     path = folder / NAME
-    with _refusals(path), _beside(path) as (unfinished, is_new), _writer(unfinished, is_new=is_new) as connection:
-        if is_new:
-            _create(connection, sweep.sweep_id)
+    with unfinished(path) as part, _writer(path, part) as connection:
+        if not path.exists():
+            connection.execute("CREATE TABLE about (schema_version VARCHAR, sweep_id VARCHAR)")
+            connection.execute("INSERT INTO about VALUES (?, ?)", [SCHEMA_VERSION, sweep.sweep_id])
+            for table in tables.TABLES:
+                connection.execute(tables.creation(table))
         _replace(connection, found)
         connection.execute(points.rebuild(connection.execute(points.PARAMS).fetchall()))
-
-
-@contextmanager
-def opened(folder: Path) -> Iterator[DuckDBPyConnection]:
-    """A campaign's file to read, with the view `records` over the Parquet files where the campaign now lies.
-
-    Raises ConfigError for a file that is none of ours or of a newer schema, MeasureError for one that stays locked.
-    """
-    connection = duckdb.connect()
-    try:
-        retried(lambda: connection.execute(f"ATTACH {tables.text(str(folder / NAME))} AS campaign (READ_ONLY)"), folder / NAME)
-        sweep_id = identity(connection, "campaign", folder / NAME)
-        connection.execute("USE campaign")
-        view_records(connection, record_files(folder, sweep_id))
-        yield connection
-    finally:
-        connection.close()
 
 
 def identity(connection: DuckDBPyConnection, attached: str, path: Path) -> str:
@@ -86,44 +69,43 @@ def identity(connection: DuckDBPyConnection, attached: str, path: Path) -> str:
     return sweep_id
 
 
-def retried(attach: Callable[[], Found], path: Path) -> Found:
-    """Open a file, for two seconds again and again while someone writes to it.
+def attach(connection: DuckDBPyConnection, path: Path, name: str) -> None:
+    """Attach a file to read, trying for two seconds again and again while someone writes to it.
 
     Raises MeasureError after that, ConfigError for what is no DuckDB file.
     """
     until = clock.monotonic_ns() + round(_PATIENCE_S * clock.SECOND)
     while True:
         try:
-            return attach()
+            connection.execute(f"ATTACH {tables.text(str(path))} AS {name} (READ_ONLY)")
         except duckdb.Error as exc:
             if "set lock" not in str(exc):
                 raise ConfigError(f"{path}: cannot be read: {first_line(exc)}") from exc
             if clock.monotonic_ns() >= until:
                 raise MeasureError(f"{path}: someone has been writing to it for {_PATIENCE_S:g} s") from exc
-        clock.sleep(_LOOK_S)
+            clock.sleep(_LOOK_S)
+        else:
+            return
 
 
-def record_files(folder: Path, sweep_id: str, campaign: str | None = None) -> list[RecordFile]:
+def record_files(folder: Path, sweep_id: str, campaign: str) -> list[RecordFile]:
     """The records of a campaign's trials, where it now lies."""
-    return [RecordFile(path, campaign, trial_id(sweep_id, path.parts[-3])) for path in sorted(folder.glob("trials/*/records/*.parquet"))]
+    found = sorted(folder.glob("trials/*/records/*.parquet"))
+    return [RecordFile(str(path), campaign, trial_id(sweep_id, path.parts[-3])) for path in found]
 
 
-def view_records(connection: DuckDBPyConnection, files: Sequence[RecordFile], columns: Sequence[str] = ("trial_id",)) -> None:
-    """Make the view `records` over these files, each row with these columns of its file; without a file it is empty, but typed."""
+def view_records(connection: DuckDBPyConnection, files: Sequence[RecordFile]) -> None:
+    """Make the view `records` over these files, each row with its campaign and trial; without a file it is empty, but typed."""
     if not files:
-        connection.execute(
-            f"CREATE TEMP VIEW records AS {tables.nothing(dict.fromkeys(columns, 'VARCHAR') | dict(tables.record_columns()))}"
-        )
+        columns = {"campaign": "VARCHAR", "trial_id": "VARCHAR", **tables.record_columns()}
+        connection.execute(f"CREATE TEMP VIEW records AS {tables.nothing(columns)}")
         return
-    connection.register(
-        "_found",
-        pa.table({"filename": [str(file.path) for file in files]} | {name: [getattr(file, name) for file in files] for name in columns}),
-    )
+    connection.register("_found", pa.Table.from_pylist([file._asdict() for file in files]))
     connection.execute("CREATE TEMP TABLE _files AS SELECT * FROM _found")
     connection.unregister("_found")
-    listed = tables.words(str(file.path) for file in files)
+    listed = tables.words(file.filename for file in files)
     connection.execute(
-        f"CREATE TEMP VIEW records AS SELECT {', '.join(f'f.{name}' for name in columns)}, r.* EXCLUDE (filename) "  # noqa: S608 - every name is quoted
+        "CREATE TEMP VIEW records AS SELECT f.campaign, f.trial_id, r.* EXCLUDE (filename) "  # noqa: S608 - every name is quoted
         f"FROM read_parquet({listed}, filename = true, union_by_name = true) r JOIN _files f ON r.filename = f.filename"
     )
 
@@ -134,49 +116,25 @@ def first_line(exc: Exception) -> str:
 
 
 @contextmanager
-def _beside(path: Path) -> Iterator[tuple[Path, bool]]:
-    """A copy to write into, which takes the file's name if all goes well; what a killed writer left is overwritten."""
-    unfinished, log = path.with_name(_UNFINISHED), path.with_name(f"{_UNFINISHED}.wal")
-    is_new = not path.exists()
+def _writer(path: Path, part: Path) -> Iterator[DuckDBPyConnection]:
+    """A copy to write into, in place of what a killed writer left; with the block all is in the file and nothing in a log beside it."""
+    log = part.with_name(f"{part.name}.wal")
+    for left in (log, part):
+        left.unlink(missing_ok=True)
+    if path.exists():
+        shutil.copyfile(path, part)
     try:
-        log.unlink(missing_ok=True)
-        unfinished.unlink(missing_ok=True)
-        if not is_new:
-            shutil.copyfile(path, unfinished)
-        yield unfinished, is_new
-        unfinished.replace(path)
+        with duckdb.connect() as connection:
+            connection.execute(f"ATTACH {tables.text(str(part))} AS campaign {'' if path.exists() else _STORAGE}")
+            connection.execute("USE campaign")
+            yield connection
+            for statement in ("CHECKPOINT campaign", "USE memory", "DETACH campaign"):
+                connection.execute(statement)
+    except (duckdb.OperationalError, duckdb.FatalException) as exc:
+        raise MeasureError(f"{path}: cannot be written ({first_line(exc)})") from exc
     finally:
-        for left in (unfinished, log):
-            with suppress(OSError):  # nothing is left if all went well; otherwise the first refusal is the one to tell
-                left.unlink(missing_ok=True)
-
-
-@contextmanager
-def _writer(unfinished: Path, *, is_new: bool) -> Iterator[DuckDBPyConnection]:
-    """The copy to write into; with the block everything is in the file and nothing in a log beside it."""
-    with duckdb.connect() as connection:
-        connection.execute(f"ATTACH {tables.text(str(unfinished))} AS campaign {_STORAGE if is_new else ''}")
-        connection.execute("USE campaign")
-        yield connection
-        connection.execute("CHECKPOINT campaign")
-        connection.execute("USE memory")
-        connection.execute("DETACH campaign")
-
-
-@contextmanager
-def _refusals(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except _REFUSALS as exc:
-        why = exc.strerror if isinstance(exc, OSError) and exc.strerror else first_line(exc)
-        raise MeasureError(f"{path}: cannot be written ({why})") from exc
-
-
-def _create(connection: DuckDBPyConnection, sweep_id: str) -> None:
-    connection.execute("CREATE TABLE about (schema_version VARCHAR, sweep_id VARCHAR)")
-    connection.execute("INSERT INTO about VALUES (?, ?)", [SCHEMA_VERSION, sweep_id])
-    for table in tables.TABLES:
-        connection.execute(tables.creation(table))
+        with suppress(OSError):  # the first refusal is the one to tell
+            log.unlink(missing_ok=True)
 
 
 def _replace(connection: DuckDBPyConnection, found: Rows) -> None:
@@ -188,7 +146,7 @@ def _replace(connection: DuckDBPyConnection, found: Rows) -> None:
     connection.execute("COMMIT")
     connection.execute("BEGIN")
     for table in tables.TABLES:
-        connection.register("_rows", found.arrow(table))
+        connection.register("_rows", found.tables[table])
         connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM _rows")  # noqa: S608 - a name of ours
         connection.unregister("_rows")
     connection.execute("COMMIT")

@@ -72,16 +72,12 @@ class Campaign:
 
     def drop_spool(self) -> None:
         """Remove the raw bytes, whole."""
-        for path in self.spool.glob("*"):
-            path.unlink()
-        self.spool.rmdir()
+        shutil.rmtree(self.spool)
 
     def drop_records(self) -> None:
         """Remove the records, whole."""
-        for path in self.records.glob("*"):
-            path.unlink()
         if self.records.exists():
-            self.records.rmdir()
+            shutil.rmtree(self.records)
 
 
 def create(output: str, name: str, run: str) -> Campaign:

@@ -5,7 +5,7 @@ Only what the statement names is loaded, into a database in memory that then see
 
 import os
 import tempfile
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -21,14 +21,17 @@ from aiperf.errors import AiperfError, ConfigError
 from aiperf.store import aggregate, statement, tables
 from aiperf.store.aggregate import NewerSchemaError, RecordFile
 from aiperf.store.points import HEADLINE, TRIAL, TYPES
-from aiperf.store.rows import ARROW
-from aiperf.store.tables import NAME, TABLES
+from aiperf.store.tables import ARROW, NAME, TABLES
 
 KNOWN = (*TABLES, "points", "records")
 _MEMORY = "1GB"
 _MOST_WORKERS = 4
 _ROWS = 10_000
 _NAMED = {"campaign": "VARCHAR"}
+
+
+Points = Mapping[str, Sequence[Any]]
+"""The points of a campaign, by column; which it has differs, so they are held until all are known."""
 
 
 class Source(NamedTuple):
@@ -38,20 +41,12 @@ class Source(NamedTuple):
     folder: Path
 
 
-class Points(NamedTuple):
-    """The points of a campaign, by rows."""
-
-    campaign: str
-    columns: tuple[str, ...]
-    rows: list[tuple[Any, ...]]
-
-
 @dataclass(slots=True)
 class _Loaded:
     """What was found: the sweep of each campaign, its points and files of records, and what was left out and why."""
 
     sweeps: dict[Source, str] = field(default_factory=dict)
-    points: list[Points] = field(default_factory=list)
+    points: dict[str, Points] = field(default_factory=dict)
     records: list[RecordFile] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -68,7 +63,7 @@ def campaigns(below: Path) -> list[Source]:
     """Every campaign in or below a folder, named by its path from there. Raises ConfigError if there is none, or no folder."""
     if not below.is_dir():
         raise ConfigError(f"query: {below.absolute()} is no folder; give one that holds campaigns with --in DIR")
-    found = [Source(_named(path.parent, below), path.parent) for path in _files(below)]
+    found = [Source(at.relative_to(below).as_posix() if at != below else at.absolute().name, at) for at in _folders(below)]
     if not found:
         raise ConfigError(f"query: there is no campaign ({NAME}) in {below.absolute()} or below it; give a folder with --in DIR")
     return sorted(found)
@@ -85,9 +80,10 @@ def asked(sql: str, sources: Sequence[Source]) -> Iterator[Answer]:
         connection.execute(f"SET memory_limit = '{_MEMORY}'")
         connection.execute(f"SET temp_directory = {tables.text(spill)}")
         loaded = _load(connection, sources, wanted)
-        _lock(connection, [str(file.path) for file in loaded.records])
+        _lock(connection, [file.filename for file in loaded.records])
         with _as_mistakes():
-            reader = _reader(_relation(connection, sql))
+            rows = _relation(connection, sql)  # read as they come, never all at once; before DuckDB 1.5 that had another name
+            reader = rows.to_arrow_reader(_ROWS) if hasattr(rows, "to_arrow_reader") else rows.fetch_arrow_reader(_ROWS)
         yield Answer(reader.schema, _batches(reader), tuple(sorted(loaded.notes)))
 
 
@@ -122,21 +118,12 @@ def _relation(connection: DuckDBPyConnection, sql: str) -> DuckDBPyRelation:
         raise
 
 
-def _reader(relation: DuckDBPyRelation) -> pa.RecordBatchReader:
-    """The rows as they come, never all at once; DuckDB had another name for it before 1.5."""
-    return relation.to_arrow_reader(_ROWS) if hasattr(relation, "to_arrow_reader") else relation.fetch_arrow_reader(_ROWS)
-
-
-def _files(below: Path) -> Iterator[Path]:
-    """The campaigns' files; trials and what else lies in a campaign hold none."""
+def _folders(below: Path) -> Iterator[Path]:
+    """The campaigns' folders; trials and what else lies in one are none."""
     for folder, inner, files in os.walk(below):
         if NAME in files:
             inner.clear()
-            yield Path(folder) / NAME
-
-
-def _named(folder: Path, below: Path) -> str:
-    return folder.relative_to(below).as_posix() if folder != below else folder.absolute().name
+            yield Path(folder)
 
 
 def _lock(connection: DuckDBPyConnection, files: Sequence[str]) -> None:
@@ -166,7 +153,7 @@ def _load(connection: DuckDBPyConnection, sources: Sequence[Source], wanted: fro
     if "records" in wanted:
         found = (aggregate.record_files(source.folder, sweep, source.campaign) for source, sweep in sorted(loaded.sweeps.items()))
         loaded.records += chain.from_iterable(found)
-    aggregate.view_records(connection, loaded.records, ("campaign", "trial_id"))
+    aggregate.view_records(connection, loaded.records)
     return loaded
 
 
@@ -184,13 +171,16 @@ def _shard(connection: DuckDBPyConnection, sources: Sequence[Source], wanted: fr
 def _campaign(connection: DuckDBPyConnection, source: Source, wanted: frozenset[str], loaded: _Loaded, attached: str) -> str:
     """Copy what is wanted of one campaign, all of it or nothing; returns its sweep."""
     path = source.folder / NAME
-    aggregate.retried(lambda: connection.execute(f"ATTACH {tables.text(str(path))} AS {attached} (READ_ONLY)"), path)
+    aggregate.attach(connection, path, attached)
     try:
         sweep_id = aggregate.identity(connection, attached, path)
         with _transaction(connection):
-            _copy(connection, source, wanted & TABLES.keys(), attached)
+            for table in wanted & TABLES.keys():
+                said = f"SELECT {tables.text(source.campaign)}, {', '.join(TABLES[table])} FROM {attached}.{table}"  # noqa: S608 - quoted, or ours
+                connection.execute(f"INSERT INTO {table} {said}")
         if "points" in wanted:
-            loaded.points.append(_points(connection, source, attached))
+            cursor = connection.execute(f"SELECT * FROM {attached}.points")  # noqa: S608 - a name of ours
+            loaded.points[source.campaign] = dict(zip((str(name) for name, *_ in cursor.description), zip(*cursor.fetchall())))
     except duckdb.Error as exc:
         raise ConfigError(f"{path}: cannot be read: {aggregate.first_line(exc)}") from exc
     finally:
@@ -209,18 +199,6 @@ def _transaction(connection: DuckDBPyConnection) -> Iterator[None]:
     connection.execute("COMMIT")
 
 
-def _copy(connection: DuckDBPyConnection, source: Source, wanted: Collection[str], attached: str) -> None:
-    for table in wanted:
-        columns = ", ".join(TABLES[table])
-        connection.execute(f"INSERT INTO {table} SELECT {tables.text(source.campaign)}, {columns} FROM {attached}.{table}")  # noqa: S608 - every name is quoted
-
-
-def _points(connection: DuckDBPyConnection, source: Source, attached: str) -> Points:
-    """Their columns differ, so they are held until all are known."""
-    cursor = connection.execute(f"SELECT * FROM {attached}.points")  # noqa: S608 - a name of ours
-    return Points(source.campaign, tuple(str(column[0]) for column in cursor.description), cursor.fetchall())
-
-
 def _without_copies(connection: DuckDBPyConnection, loaded: _Loaded) -> None:
     """Of a campaign that lies there twice the first is kept, since its rows would count twice."""
     first: dict[str, Source] = {}
@@ -232,19 +210,19 @@ def _without_copies(connection: DuckDBPyConnection, loaded: _Loaded) -> None:
         loaded.notes.append(f"left out: {source.folder / NAME}: a copy of {other.campaign}")
         for table in TABLES:
             connection.execute(f"DELETE FROM {table} WHERE campaign = ?", [source.campaign])  # noqa: S608 - a name of ours
-        loaded.points = [points for points in loaded.points if points.campaign != source.campaign]
+        loaded.points.pop(source.campaign, None)
 
 
-def _united(found: Sequence[Points]) -> pa.Table:
+def _united(found: Mapping[str, Points]) -> pa.Table:
     """Points of campaigns with different parameters: all columns, one that is text somewhere as text everywhere."""
-    known = {name for points in found for name in points.columns}
+    known = {name for points in found.values() for name in points}
     order = [*TRIAL, *sorted(known - TYPES.keys()), *(column for _, _, column in HEADLINE)]
     columns: dict[str, list[Any]] = {name: [] for name in ("campaign", *order)}
-    for points in sorted(found, key=lambda points: points.campaign):
-        columns["campaign"] += [points.campaign] * len(points.rows)
-        by_name = dict(zip(points.columns, zip(*points.rows)))
+    for campaign, points in sorted(found.items()):
+        count = len(points.get("trial_id", ()))
+        columns["campaign"] += [campaign] * count
         for name in order:
-            columns[name] += by_name.get(name, [None] * len(points.rows))
+            columns[name] += points.get(name, [None] * count)
     return pa.table({name: _array(values, {**_NAMED, **TYPES}.get(name)) for name, values in columns.items()})
 
 
@@ -252,9 +230,6 @@ def _array(values: list[Any], kind: str | None) -> pa.Array:
     if kind is not None:
         return pa.array(values, ARROW[kind])
     if any(isinstance(value, str) for value in values):
-        return pa.array([None if value is None else _text(value) for value in values], pa.string())
+        texts = [value if value is None or isinstance(value, str) else repr(value).removesuffix(".0") for value in values]
+        return pa.array(texts, pa.string())
     return pa.array(values, pa.float64())
-
-
-def _text(value: float | str) -> str:
-    return value if isinstance(value, str) else repr(value).removesuffix(".0")

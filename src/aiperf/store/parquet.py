@@ -1,7 +1,7 @@
 """Records and plans as Parquet: written to another name and renamed when whole, so that a file that exists is complete."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -9,9 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from aiperf.errors import MeasureError
-
-_COMPRESSION = "zstd"
-_UNFINISHED = ".part"
+from aiperf.store.whole import unfinished
 
 PLAN_SCHEMA = pa.schema(
     [
@@ -28,43 +26,29 @@ class RecordsWriter:
 
     def __init__(self, path: Path) -> None:
         self.path, self.rows = path, 0
-        self._unfinished = path.with_name(path.name + _UNFINISHED)
+        self._file = ExitStack()
         self._writer: pq.ParquetWriter | None = None
 
     def append(self, table: pa.Table) -> None:
         """Write a row group; the first table's schema is the file's. Raises MeasureError where the disk refuses."""
-        with self._on_disk():
+        try:
             if self._writer is None:
-                self.path.parent.mkdir(parents=True, exist_ok=True)
-                self._writer = pq.ParquetWriter(self._unfinished, table.schema, compression=_COMPRESSION)
+                part = self._file.enter_context(unfinished(self.path))
+                part.parent.mkdir(parents=True, exist_ok=True)
+                self._writer = self._file.enter_context(pq.ParquetWriter(part, table.schema, compression="zstd"))
             self._writer.write_table(table)
+        except OSError as exc:
+            self._file.__exit__(OSError, exc, exc.__traceback__)  # the file is given up, and raises for it
         self.rows += table.num_rows
 
     def close(self) -> None:
         """Finish the file and give it its name; without a table there is no file. Raises MeasureError as `append` does."""
-        if self._writer is None:
-            return
-        with self._on_disk():
-            self._writer.close()
-            self._writer = None
-            self._unfinished.replace(self.path)
+        self._file.close()
 
     def discard(self) -> None:
         """Leave nothing behind."""
-        with suppress(OSError):  # a disk that has refused once is told of once
-            if self._writer is not None:
-                self._writer.close()
-        self._writer = None
-        with suppress(OSError):
-            self._unfinished.unlink(missing_ok=True)
-
-    @contextmanager
-    def _on_disk(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as exc:
-            self.discard()
-            raise MeasureError(f"{self.path}: cannot be written ({exc.strerror or exc})") from exc
+        with suppress(MeasureError):
+            self._file.__exit__(EOFError, EOFError(), None)
 
     def __enter__(self) -> "RecordsWriter":
         return self
@@ -83,7 +67,7 @@ def read_records(folder: Path) -> pa.Table:
         raise MeasureError(f"{folder}: no records here (*.parquet)")
     try:
         return pa.concat_tables([_read(path) for path in paths]).combine_chunks().sort_by("request")
-    except (pa.ArrowException, OSError) as exc:
+    except pa.ArrowException as exc:
         raise MeasureError(f"{folder}: the records cannot be read: {exc}") from exc
 
 
@@ -98,18 +82,21 @@ def write_plan(path: Path, plan: pa.Table) -> None:
 def read_plan(path: Path) -> pa.Table:
     """The plan as it was written. Raises MeasureError if it cannot be read."""
     try:
-        return _read(path).select(PLAN_SCHEMA.names)
-    except (pa.ArrowException, OSError, KeyError) as exc:
+        return _read(path, "plan").select(PLAN_SCHEMA.names)
+    except KeyError as exc:
         raise MeasureError(f"{path}: the plan cannot be read: {exc}") from exc
 
 
-def row_groups(path: Path) -> Iterator[pa.Table]:
-    """A file by row groups, since Arrow reads a list of dictionary values only so."""
-    with pq.ParquetFile(path) as file:
-        for group in range(file.num_row_groups):
-            yield file.read_row_group(group)
+def row_groups(path: Path, what: str = "records") -> Iterator[pa.Table]:
+    """A file by row groups, since Arrow reads a list of dictionary values only so. Raises MeasureError if it cannot be read."""
+    try:
+        with pq.ParquetFile(path) as file:
+            for group in range(file.num_row_groups):
+                yield file.read_row_group(group)
+    except (pa.ArrowException, OSError) as exc:
+        raise MeasureError(f"{path}: the {what} cannot be read: {exc}") from exc
 
 
-def _read(path: Path) -> pa.Table:
-    groups = list(row_groups(path))
+def _read(path: Path, what: str = "records") -> pa.Table:
+    groups = list(row_groups(path, what))
     return pa.concat_tables(groups) if groups else pq.read_schema(path).empty_table()

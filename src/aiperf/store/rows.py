@@ -1,8 +1,8 @@
 """What is written into a campaign's tables: a sweep, its trials and what was derived from them, as rows."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -10,19 +10,10 @@ import pyarrow as pa
 
 from aiperf import clock
 from aiperf.finite import is_finite_value, scrub_non_finite
-from aiperf.results import MetricValue, Summary
-from aiperf.store.tables import TABLES, Columns
-
-STATES = ("planned", "running", "complete", "failed", "pruned", "stopped")
-"""What a sweep or a trial can be in."""
+from aiperf.results import Summary
+from aiperf.store.tables import ARROW, TABLES
 
 Row = tuple[Any, ...]
-
-ARROW = {
-    "VARCHAR": pa.string(), "INTEGER": pa.int32(), "BIGINT": pa.int64(), "DOUBLE": pa.float64(), "BOOLEAN": pa.bool_(),
-    "TIMESTAMP": pa.timestamp("us"),
-}  # fmt: skip
-"""DuckDB's types of the columns as Arrow's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +21,7 @@ class Sweep:
     """A campaign as its table tells it; a single run is a sweep of one, with planner `none`.
 
     `sweep_id` is the campaign folder's name, `config` the text of the experiment (or of the sweep) without secrets,
-    times are CLOCK_REALTIME nanoseconds.
+    times are CLOCK_REALTIME nanoseconds. Its state, as a trial's, is planned, running, complete, failed, pruned or stopped.
     """
 
     sweep_id: str
@@ -76,15 +67,11 @@ class Derived:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Rows by table, each in the order of its columns."""
+    """What is to be in each table, and what of it is to be replaced."""
 
     sweep_id: str
     trial_ids: tuple[str, ...]
-    found: Mapping[str, list[Row]] = field(default_factory=dict)
-
-    def arrow(self, table: str) -> pa.Table:
-        """The rows of a table; empty if there are none."""
-        return _arrow(TABLES[table], self.found.get(table, []))
+    tables: Mapping[str, pa.Table]
 
 
 def rows(sweep: Sweep, trials: Sequence[Trial], derived: Iterable[Derived]) -> Rows:
@@ -102,7 +89,7 @@ def rows(sweep: Sweep, trials: Sequence[Trial], derived: Iterable[Derived]) -> R
         found["params"] += [(ids[-1], name, *_param(value)) for name, value in trial.params.items()]
         if trial.summary is not None:
             _judged(found, ids[-1], trial.summary)
-    return Rows(sweep.sweep_id, tuple(ids), found)
+    return Rows(sweep.sweep_id, tuple(ids), {table: _arrow(table, found[table]) for table in TABLES})
 
 
 def trial_id(sweep_id: str, folder: str) -> str:
@@ -137,24 +124,16 @@ def _trial(named: str, sweep_id: str, trial: Trial) -> Row:
 
 
 def _judged(found: dict[str, list[Row]], named: str, summary: Summary) -> None:
-    for metric in _metrics(summary):
-        found["metrics"] += [(named, *cells) for cells in _statistics(metric)]
+    judged = {metric.metric for metric in summary.metrics}  # of the whole run only what the window has not
+    for metric in (*summary.metrics, *(metric for metric in summary.whole if metric.metric not in judged)):
+        found["metrics"] += [
+            (named, metric.metric, stat, scrub_non_finite(value), metric.unit, metric.n, None, None, stat not in metric.unsupported)
+            for stat, value in metric.stats.items()
+        ]
     found["reasons"] += [(named, reason.reason, reason.detail) for reason in summary.verdict.reasons]
     found["slos"] += [
         (named, slo.metric, slo.stat, slo.op, slo.threshold, scrub_non_finite(slo.value), slo.met) for slo in summary.slos
     ]  # fmt: skip
-
-
-def _metrics(summary: Summary) -> Iterator[MetricValue]:
-    """Those of the judged window, and of the whole run only what the window has not."""
-    yield from summary.metrics
-    known = {metric.metric for metric in summary.metrics}
-    yield from (metric for metric in summary.whole if metric.metric not in known)
-
-
-def _statistics(metric: MetricValue) -> Iterator[Row]:
-    for stat, value in metric.stats.items():
-        yield metric.metric, stat, scrub_non_finite(value), metric.unit, metric.n, None, None, stat not in metric.unsupported
 
 
 def _param(value: Any) -> tuple[str | None, float | None]:
@@ -169,6 +148,6 @@ def _utc(ns: int | None) -> int | None:
     return None if ns is None else ns // clock.MICROSECOND
 
 
-def _arrow(columns: Columns, found: Sequence[Row]) -> pa.Table:
-    by_column = zip(*found) if found else ([] for _ in columns)
-    return pa.table({name: pa.array(values, ARROW[kind]) for (name, kind), values in zip(columns.items(), by_column)})
+def _arrow(table: str, found: Sequence[Row]) -> pa.Table:
+    by_column = zip(*found) if found else ([] for _ in TABLES[table])
+    return pa.table({name: pa.array(values, ARROW[kind]) for (name, kind), values in zip(TABLES[table].items(), by_column)})

@@ -28,7 +28,7 @@ class Token(NamedTuple):
 
 def named_tables(connection: DuckDBPyConnection, sql: str, known: Collection[str]) -> frozenset[str]:
     """Which of the known tables a statement may read. Raises ConfigError for what does not read, is several, or cannot be understood."""
-    tokens = _tokens(_understood(sql))
+    tokens = _tokens(sql)
     if ";" in [token.word for token in tokens[:-1]]:
         raise ConfigError("query: one statement at a time, please")
     tree = _tree(connection, sql)
@@ -52,20 +52,16 @@ def complaint(exc: Exception) -> str:
     return "query: " + "\n".join(line for line in lines if line.strip()) + (f"\nLINE {place}" if mark else "")
 
 
-def _understood(sql: str) -> str:
-    try:
-        duckdb.extract_statements(sql)
-    except duckdb.Error as exc:
-        raise ConfigError(complaint(exc)) from exc
-    return sql
-
-
 def _only_reads(word: str) -> str:
     return f"query: {word.upper()} is refused: a query only reads (SELECT, WITH, FROM, PIVOT, DESCRIBE, SUMMARIZE)"
 
 
 def _tokens(sql: str) -> list[Token]:
-    """The words of a statement without comments. Raises ConfigError if there is none."""
+    """The words of a statement without comments. Raises ConfigError if there is none, or DuckDB cannot understand it."""
+    try:
+        duckdb.extract_statements(sql)
+    except duckdb.Error as exc:
+        raise ConfigError(complaint(exc)) from exc
     raw, found = sql.encode(), duckdb.tokenize(sql)
     ends = [start for start, _ in found[1:]] + [len(raw)]
     kinds = [(raw[start:end].decode(errors="replace").strip().lower(), kind) for (start, kind), end in zip(found, ends)]

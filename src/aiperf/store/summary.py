@@ -7,14 +7,16 @@ file is the JSON Schema of the layout.
 import csv
 import io
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from aiperf.errors import MeasureError
 from aiperf.finite import scrub_non_finite
-from aiperf.results import STATS, MetricValue, Reason, Slo, Summary, Timeline, Verdict, Window
+from aiperf.results import STATS, MetricValue, Slo, Summary, Timeline, Verdict, Window
 from aiperf.store.whole import whole
 
 SCHEMA_VERSION = "1.1"
@@ -22,24 +24,22 @@ JSON_NAME, CSV_NAME = "summary.json", "summary.csv"
 CSV_COLUMNS = ("metric", "unit", "n", *STATS, "unsupported", "whole", "note")
 
 
-def write(summary: Summary, folder: Path, *, name: str, formats: Collection[str] = ("csv",)) -> None:
-    """Write summary.json, and summary.csv if `formats` says `csv`, each whole or not at all; `name` is the experiment's.
-
-    The folder exists. Raises MeasureError where the disk refuses.
-    """
+def write(summary: Summary, folder: Path, *, name: str) -> None:
+    """Write summary.json whole or not at all; `name` is the experiment's. The folder exists. Raises MeasureError where the disk refuses."""
     text = json.dumps(scrub_non_finite(as_dict(summary, name=name)), indent=2, ensure_ascii=False, allow_nan=False)
     _put(folder / JSON_NAME, text + "\n")
-    if "csv" in formats:
-        _put(folder / CSV_NAME, as_csv(summary))
 
 
-def read(path: Path) -> Summary:
-    """The summary in a summary.json. Raises MeasureError for a file that is none, or is of a schema with another first number."""
-    return read_named(path)[1]
+def export_csv(summary: Summary, trial: Path, /, *, name: str, records: Path) -> None:  # noqa: ARG001 - the seam's arguments
+    """Write summary.csv, as `write` does."""
+    _put(trial / CSV_NAME, as_csv(summary))
 
 
 def read_named(path: Path) -> tuple[str, Summary]:
-    """The experiment's name and the summary in a summary.json. Raises as `read` does."""
+    """The experiment's name and the summary in a summary.json.
+
+    Raises MeasureError for a file that is none, or is of a schema with another first number.
+    """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         major = str(found["schema_version"]).partition(".")[0]
@@ -52,12 +52,19 @@ def read_named(path: Path) -> tuple[str, Summary]:
 
 def as_dict(summary: Summary, *, name: str) -> dict[str, Any]:
     """The layout of summary.json."""
+    window = summary.window
     return {
         "schema_version": SCHEMA_VERSION,
         "name": name,
         "verdict": {"word": summary.verdict.word, **asdict(summary.verdict)},
         "gate_met": summary.gate_met,
-        "window": _window(summary.window),
+        "window": {
+            "start_ns": window.start_ns,
+            "end_ns": window.end_ns,
+            "seconds": window.seconds,
+            "left_out_before": window.before,  # good answers that ended on either side of the judged stretch
+            "left_out_after": window.after,
+        },
         "metrics": _by_tag(summary.metrics),
         "whole": _by_tag(summary.whole),
         "counts": dict(summary.counts),
@@ -92,17 +99,6 @@ def _cells(metric: MetricValue, whole: MetricValue | None) -> tuple[object, ...]
     return (metric.metric, metric.unit, metric.n, *(stats.get(stat) for stat in STATS), ";".join(metric.unsupported), over_all, "")
 
 
-def _window(window: Window) -> dict[str, Any]:
-    """The judged stretch; `left_out_before` and `left_out_after` count good answers that ended on either side of it."""
-    return {
-        "start_ns": window.start_ns,
-        "end_ns": window.end_ns,
-        "seconds": window.seconds,
-        "left_out_before": window.before,
-        "left_out_after": window.after,
-    }
-
-
 def _by_tag(metrics: Iterable[MetricValue]) -> dict[str, Any]:
     return {m.metric: {"unit": m.unit, "n": m.n, "stats": dict(m.stats), "unsupported": list(m.unsupported)} for m in metrics}
 
@@ -112,8 +108,7 @@ def _metrics(found: Mapping[str, Any]) -> tuple[MetricValue, ...]:
 
 
 def _summary(found: Mapping[str, Any]) -> Summary:
-    said, window = found["verdict"], found["window"]
-    reasons, ignored = (tuple(Reason(r["reason"], r["detail"], r["advice"]) for r in said[key]) for key in ("reasons", "ignored"))
+    window = found["window"]
     return Summary(
         window=Window(window["start_ns"], window["end_ns"], window["left_out_before"], window["left_out_after"]),
         metrics=_metrics(found["metrics"]),
@@ -121,19 +116,12 @@ def _summary(found: Mapping[str, Any]) -> Summary:
         counts=found["counts"],
         errors=found["errors"],
         samples=found["samples"],
-        slos=tuple(Slo(s["metric"], s["stat"], s["op"], s["threshold"], s["unit"], s["value"], s["met"]) for s in found["slos"]),
-        verdict=Verdict(reasons, ignored, tuple(said["notes"])),
+        slos=msgspec.convert(found["slos"], tuple[Slo, ...]),
+        verdict=msgspec.convert(found["verdict"], Verdict),
         gate_met=found["gate_met"],
         facts=found["facts"],
-        timeline=_timeline(found.get("timeline")),
+        timeline=msgspec.convert(found.get("timeline"), Timeline | None),  # absent from summaries before 1.1
     )
-
-
-def _timeline(found: Mapping[str, Any] | None) -> Timeline | None:
-    """Absent from summaries before 1.1."""
-    if found is None:
-        return None
-    return Timeline(found["bin_s"], tuple(found["good"]), {name: tuple(counts) for name, counts in found["errors"].items()})
 
 
 def _put(path: Path, text: str) -> None:

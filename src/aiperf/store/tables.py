@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 import pyarrow as pa
 
-from aiperf.plugin import plugins
+from aiperf.plugin.metrics import of_requests
 from aiperf.records import SCHEMA
 
 NAME = "sweep.duckdb"
@@ -61,22 +61,19 @@ MEANINGS: Mapping[str, str] = {
     "records": "a row a planned request, read from the Parquet files",
 }
 
-_LISTS = ("inter_chunk_latency",)
-"""Record metrics with a list of values a request."""
-_TYPES: Mapping[pa.DataType, str] = {
-    pa.int64(): "BIGINT",
-    pa.int32(): "INTEGER",
-    pa.bool_(): "BOOLEAN",
-    pa.float64(): "DOUBLE",
-    pa.string(): "VARCHAR",
-}
+ARROW = {
+    "VARCHAR": pa.string(), "INTEGER": pa.int32(), "BIGINT": pa.int64(), "DOUBLE": pa.float64(), "BOOLEAN": pa.bool_(),
+    "TIMESTAMP": pa.timestamp("us"),
+}  # fmt: skip
+"""DuckDB's types of the columns as Arrow's."""
+
+_TYPES: Mapping[pa.DataType, str] = {of: kind for kind, of in ARROW.items()} | {pa.large_string(): "VARCHAR"}
 
 
 def record_columns() -> Columns:
     """The columns of the view `records` before its `trial_id`s: those of every record and one a record metric."""
     fixed = {column.name: _type(column.type) for column in SCHEMA}
-    tags = (entry.name for entry in plugins.iter_entries("metric") if entry.metadata["kind"] == "record")
-    return fixed | {tag: "DOUBLE[]" if tag in _LISTS else "DOUBLE" for tag in tags}
+    return fixed | {entry.name: "DOUBLE[]" if entry.metadata.get("list") else "DOUBLE" for entry in of_requests()}
 
 
 def _type(of: pa.DataType) -> str:

@@ -9,15 +9,21 @@ from aiperf.errors import MeasureError
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[IO[bytes]]:
-    """A file that has its name only when the block is over. Raises MeasureError where the disk refuses, and leaves nothing behind."""
-    unfinished = path.with_name(f"{path.name}.part")
+def unfinished(path: Path) -> Iterator[Path]:
+    """Where to write what is named `path` when the block is over. Raises MeasureError where the disk refuses; leaves nothing behind."""
+    part = path.with_name(f"{path.name}.part")
     try:
-        with unfinished.open("wb") as file:
-            yield file
-        unfinished.replace(path)
+        yield part
+        part.replace(path)
     except OSError as exc:
         raise MeasureError(f"{path}: cannot be written ({exc.strerror or exc})") from exc
     finally:
         with suppress(OSError):  # it is gone if all went well; otherwise the first refusal is the one to tell
-            unfinished.unlink()
+            part.unlink()
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[IO[bytes]]:
+    """A file that has its name only when the block is over; otherwise as `unfinished`."""
+    with unfinished(path) as part, part.open("wb") as file:
+        yield file

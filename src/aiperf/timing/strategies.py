@@ -11,7 +11,6 @@ from aiperf.clock import SECOND
 from aiperf.config.timing import Timing
 from aiperf.errors import ConfigError
 from aiperf.plugin import plugins
-from aiperf.seams import Arrivals
 from aiperf.workload import Phase, Schedule
 
 WARMUP, RUN = "warmup", "profiling"
@@ -53,7 +52,8 @@ class RequestRateStrategy:
         rate = self.options.rate
         if rate is None:
             raise ConfigError("timing.rate is missing; timing.type=request_rate needs it")
-        process: Arrivals = plugins.get_class("arrival_pattern", self.options.arrival)(rate, seed=chance.child_seed(self.seed, rule.phase))
+        seed, own = chance.child_seed(self.seed, rule.phase), self.options.options
+        process = plugins.make("arrival_pattern", self.options.arrival, rate, seed=seed, options=own)
         if rule.requests is None and rule.duration_ns is not None:
             due_ns, length_ns = process.until(rule.duration_ns), rule.duration_ns
         else:
@@ -87,7 +87,11 @@ class FixedScheduleStrategy:
         phases = []
         for rule in _rules(self.options):
             cut, length_ns = rule.cut(due_ns, gap_ns)
-            _check_end(cut)
+            if len(cut) and cut[-1] > _LONGEST_S * SECOND:
+                raise ConfigError(
+                    f"the last row is due after {cut[-1] / SECOND:.3g} s; expected at most {_LONGEST_S:,} s, a year. Are the timestamps "
+                    "milliseconds? If they are: timing.speedup, timing.end_s and timing.stop.duration_s make it shorter"
+                )
             rows = np.arange(first, first + len(cut))
             phases.append(Phase(rule.phase, cut, self.options.concurrency, duration_ns=length_ns, conversations=rows))
         return Schedule(tuple(phases), _grace_ns(self.options))
@@ -127,15 +131,6 @@ class _Rule:
                 return kept[:in_time], self.duration_ns
         after_last = int(kept[-1]) + max(1, round(gap_ns))
         return kept, after_last if self.duration_ns is None else min(after_last, self.duration_ns)
-
-
-def _check_end(due_ns: NDArray[np.int64]) -> None:
-    """Refuse times that are not meant: mostly they are of another unit."""
-    if len(due_ns) and due_ns[-1] > _LONGEST_S * SECOND:
-        raise ConfigError(
-            f"the last row is due after {due_ns[-1] / SECOND:.3g} s; expected at most {_LONGEST_S:,} s, a year. Are the timestamps "
-            "milliseconds? If they are: timing.speedup, timing.end_s and timing.stop.duration_s make it shorter"
-        )
 
 
 def _rules(options: Timing) -> Iterator[_Rule]:

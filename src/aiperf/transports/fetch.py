@@ -31,7 +31,10 @@ class HttpFetch:
     def _fetched(self, url: str, body: bytes | None, *, timeout_s: float, watch_s: float | None) -> tuple[Response, bool]:
         parts = urlsplit(url)
         method = "GET" if body is None else "POST"
-        connection = self._connection(parts.scheme, parts.hostname or "", port=parts.port, timeout_s=min(timeout_s, _CONNECT_S))
+        host, wait_s = parts.hostname or "", min(timeout_s, _CONNECT_S)
+        connection = http.client.HTTPConnection(host, parts.port, timeout=wait_s)
+        if parts.scheme == "https":
+            connection = http.client.HTTPSConnection(host, parts.port, timeout=wait_s, context=tls.context(self._ca_path))
         path = f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
         try:
             connection.connect()
@@ -45,11 +48,6 @@ class HttpFetch:
             raise MeasureError(f"{method} {url}: {_why(exc)}") from exc
         finally:
             connection.close()
-
-    def _connection(self, scheme: str, host: str, *, port: int | None, timeout_s: float) -> http.client.HTTPConnection:
-        if scheme == "https":
-            return http.client.HTTPSConnection(host, port, timeout=timeout_s, context=tls.context(self._ca_path))
-        return http.client.HTTPConnection(host, port, timeout=timeout_s)
 
 
 def _why(exc: Exception) -> str:

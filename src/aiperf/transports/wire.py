@@ -109,10 +109,8 @@ def overdue(exchange: Exchange, limits: Timeouts, *, now: int, heard: int, conne
         return "timeout_connect", f"no connection within {limits.connect:g} s"
     if now - started > limits.total * clock.SECOND:
         return "timeout_total", f"not over within {limits.total:g} s"
-    if connecting:
+    is_first = exchange.first_byte is None
+    limit = limits.first_byte if is_first else limits.idle
+    if connecting or now - heard <= limit * clock.SECOND:
         return None
-    if exchange.first_byte is None:
-        return (
-            ("timeout_first_byte", f"no answer within {limits.first_byte:g} s") if now - heard > limits.first_byte * clock.SECOND else None
-        )
-    return ("timeout_idle", f"silent for {limits.idle:g} s") if now - heard > limits.idle * clock.SECOND else None
+    return ("timeout_first_byte", f"no answer within {limit:g} s") if is_first else ("timeout_idle", f"silent for {limit:g} s")

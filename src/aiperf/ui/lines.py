@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from aiperf.clock import SECOND
 from aiperf.results import Outlook, Pulse
-from aiperf.ui.progress import Progress, Standing
+from aiperf.ui.progress import Progress
 
 _EVERY_NS = 5 * SECOND
 
@@ -34,15 +34,11 @@ class NoUI:
         progress = self._progress
         progress.take(pulse)
         gone_ns = progress.now_ns - self._shown_ns
-        standing = progress.standing() if gone_ns >= _EVERY_NS else None
-        if standing is not None:
-            self._write(_words(standing, (progress.done - self._shown_done) / (gone_ns / SECOND)))
-            self._shown_ns, self._shown_done = progress.now_ns, progress.done
-
-
-def _words(at: Standing, rate: float) -> str:
-    elapsed = f"{at.elapsed_s:.0f}" + (f"/{at.seconds:.0f}" if at.requests is None and at.seconds else "")
-    sent = f"{at.sent:,}" + (f"/{at.requests:,}" if at.requests is not None else "")
-    return (
-        f"{at.phase} {elapsed} s: sent {sent}, in flight {at.in_flight:,}, done {at.done:,}, failed {at.failures:,}, {rate:,.1f} requests/s"
-    )
+        at = progress.standing() if gone_ns >= _EVERY_NS else None
+        if at is None:
+            return
+        elapsed = f"{at.elapsed_s:.0f}" + (f"/{at.seconds:.0f}" if at.requests is None and at.seconds else "")
+        sent = f"{at.sent:,}" + (f"/{at.requests:,}" if at.requests is not None else "")
+        counts = f"sent {sent}, in flight {at.in_flight:,}, done {at.done:,}, failed {at.failures:,}"
+        self._write(f"{at.phase} {elapsed} s: {counts}, {(progress.done - self._shown_done) * SECOND / gone_ns:,.1f} requests/s")
+        self._shown_ns, self._shown_done = progress.now_ns, progress.done

@@ -1,38 +1,24 @@
 """How a moment of the load looks: a bar and a grid of figures whose places and widths do not change. Imports rich."""
 
 import io
-from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from collections import Counter
+from collections.abc import Iterable, Iterator
 
 from rich.console import Console
 from rich.text import Text
 
 from aiperf.results import Outlook
 from aiperf.ui.progress import Standing
-from aiperf.ui.region import Row
 
-LATE_MS, FULL, BEHIND = 1.0, 0.9, 0.98
-"""What is worth a colour: lateness and busyness above these, a rate below this share of what was asked."""
-SILENT_S = 1.5
+LATE_MS, FULL, BEHIND, SILENT_S = 1.0, 0.9, 0.98, 1.5
+"""What is worth a colour or a line: lateness, busyness and silence above these, a rate below this share of what was asked."""
 
-_MILLION, _HOUR_S, _MINUTE_S = 1_000_000, 3600, 60
-_LABELS = (11, 9, 7, 6)
-_VALUE = 8
-_GAP = 5
-_BAR = (8, 60)
+_LABELS, _VALUE, _GAP = (11, 9, 7, 6), 8, 5
+_BAR, _HEAD = 8, 36
 _CLASSES = 4
-_WIDEST = 1000
 
-
-class Cell(NamedTuple):
-    """A figure with its name."""
-
-    label: str
-    value: str
-    style: str = ""
-
-
-Rows = Sequence[Sequence[Cell]]
+Cell = tuple[str, str, str]
+"""A figure: its name, its value and its style."""
 
 
 class Panel:
@@ -40,71 +26,65 @@ class Panel:
 
     def __init__(self, encoding: str, outlook: Outlook) -> None:
         nowhere = io.TextIOWrapper(io.BytesIO(), encoding)  # rich writes nothing: what it would write is caught
-        self._console = Console(file=nowhere, force_terminal=True, highlight=False, markup=False, emoji=False, width=_WIDEST)
+        self._console = Console(file=nowhere, force_terminal=True, highlight=False, width=80, height=25)
         self._outlook = outlook
 
-    @property
-    def is_dumb(self) -> bool:
-        """Whether this terminal cannot draw in place, or says that it cannot."""
-        return self._console.is_dumb_terminal
-
-    def rows(self, at: Standing | None, columns: int) -> list[Row]:
+    def rows(self, at: Standing | None, columns: int) -> list[str]:
         """The moment in at most `columns` - 1 columns, as few figures as fit."""
-        width = columns - 1
         if at is None:
-            return [self._row(Text("waiting for the load to begin", "dim"), width)]
-        count, gap = _grid(width)
-        span = sum(_LABELS[:count]) + count * (_VALUE + 1) + (count - 1) * gap
-        lines = [self._headline(at, max(span, min(width, _least(count))))]
-        lines += [_line(cells[:count], gap) for cells in _cells(at, self._outlook, count == len(_LABELS))]
-        return [self._row(line, width) for line in (*lines, *_notes(at))]
+            return self._drawn([Text("waiting for the load to begin", "dim")], columns)
+        number, gap, span = _grid(columns - 1)
+        figures = _figures(at, self._outlook, is_wide=number == len(_LABELS))
+        lines = (_line(cells[:number], gap) for cells in figures)
+        notes = (Text(f"{label:<{_LABELS[0]}} {text}", style) for label, text, style in _notes(at))
+        return self._drawn([self._headline(at, span), *lines, *notes], columns)
 
-    def last(self, at: Standing, columns: int) -> list[Row]:
-        """What is left when the load is over: one line."""
+    def last(self, at: Standing | None, columns: int) -> list[str]:
+        """What is left when the load is over: one line, none where it never began."""
+        if at is None:
+            return []
         pace = f" ({at.sent / at.elapsed_s:,.1f}/s)" if at.elapsed_s > 0 else ""
         failed = (f"{at.failures:,} failed", "red" if at.failures else "")
         said = Text.assemble(f"{at.phase} {clock_face(at.elapsed_s)}: {at.sent:,} sent, ", failed, f", {at.done:,} done{pace}")
-        return [self._row(said, columns - 1)]
+        return self._drawn([said], columns)
 
-    def _row(self, text: Text, width: int) -> Row:
-        text.truncate(width, overflow="ellipsis" if not self._console.options.ascii_only else "crop")
-        text.rstrip()
+    def _drawn(self, lines: Iterable[Text], columns: int) -> list[str]:
+        self._console.width = max(1, columns - 1)
         with self._console.capture() as caught:
-            self._console.print(text, end="", no_wrap=True, overflow="ignore")
-        return Row(caught.get(), text.cell_len)
+            for line in lines:
+                line.rstrip()
+                self._console.print(line, no_wrap=True, overflow="crop" if self._console.options.ascii_only else "ellipsis")
+        return caught.get().splitlines()
 
     def _headline(self, at: Standing, span: int) -> Text:
         """Phase, bar, per cent, time gone, time left; in narrow terminals the time left goes first, then the bar."""
-        fraction, left = at.fraction, _left(at)
         name = Text(f"{at.phase[: _LABELS[0]]:<{_LABELS[0]}} ", "bold")
-        tail = Text(f"{clock_face(at.elapsed_s):>9}")
-        if fraction is not None:
-            tail = Text.assemble((f"{100 * fraction:>5.0f} %", "bold"), tail)
-        if span - len(name) - len(tail) - len(left) >= _BAR[0]:
+        share = f"{100 * at.fraction:>5.0f} %" if at.fraction is not None else ""
+        tail = Text.assemble((share, "bold"), f"{clock_face(at.elapsed_s):>9}")
+        left, room = f"{_left(at):>14}", span - len(name) - len(tail)
+        if room - len(left) >= _BAR:
             tail.append(left, "dim")
-        room = span - len(name) - len(tail)
-        return Text.assemble(name, self._bar(fraction, at.elapsed_s, room) if room >= _BAR[0] else "", tail)
+            room -= len(left)
+        return Text.assemble(name, self._bar(at, room) if room >= _BAR else "", tail)
 
-    def _bar(self, fraction: float | None, elapsed_s: float, width: int) -> Text:
+    def _bar(self, at: Standing, width: int) -> Text:
         full, half, rest = ("#", "", ".") if self._console.options.ascii_only else ("━", "╸", "─")
-        if fraction is None:  # a runner goes to and fro: something is going on, nobody knows for how long
-            place = round(abs((elapsed_s / 4) % 2 - 1) * (width - 3))
+        if at.fraction is None:  # a runner goes to and fro: something is going on, nobody knows for how long
+            place = round(abs((at.elapsed_s / 4) % 2 - 1) * (width - 3))
             return Text.assemble((rest * place, "dim"), (full * 3, "cyan"), (rest * (width - 3 - place), "dim"))
-        halves = int(2 * width * fraction)
-        done = full * (halves // 2) + (half if halves % 2 else "")
-        return Text.assemble((done, "cyan" if fraction < 1 else "green"), (rest * (width - len(done)), "dim"))
+        done, odd = divmod(int(2 * width * at.fraction), 2)
+        bar = full * done + half * odd
+        return Text.assemble((bar, "cyan" if at.fraction < 1 else "green"), (rest * (width - len(bar)), "dim"))
 
 
 def count(n: int) -> str:
     """A count in at most eight columns."""
-    return f"{n:,}" if n < _MILLION else f"{n / _MILLION:,.3f}M"
+    return f"{n:,}" if n < 1_000_000 else f"{n / 1_000_000:,.3f}M"
 
 
 def rate(per_s: float | None) -> str:
     """Arrivals a second."""
-    if per_s is None:
-        return "-"
-    return f"{per_s:,.1f}/s" if per_s < 1000 else f"{per_s:,.0f}/s"
+    return "-" if per_s is None else f"{per_s:,.{1 if per_s < 1000 else 0}f}/s"
 
 
 def time_ms(ms: float | None) -> str:
@@ -118,81 +98,69 @@ def time_ms(ms: float | None) -> str:
 
 def clock_face(seconds: float) -> str:
     """Minutes and seconds, from an hour on hours too."""
-    whole = int(seconds)
-    minutes = f"{whole % _HOUR_S // _MINUTE_S}" if whole < _HOUR_S else f"{whole // _HOUR_S}:{whole % _HOUR_S // _MINUTE_S:02d}"
-    return f"{minutes}:{whole % _MINUTE_S:02d}"
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes}:{rest:02d}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
 
-def _grid(width: int) -> tuple[int, int]:
-    """How many columns of figures fit, and the gap between them."""
+def _grid(width: int) -> tuple[int, int, int]:
+    """How many columns of figures fit, the gap between them, and how wide the whole is."""
     for number in range(len(_LABELS), 1, -1):
-        spare = width - sum(_LABELS[:number]) - number * (_VALUE + 1)
-        if spare >= number - 1:
-            return number, min(_GAP, spare // (number - 1))
-    return 1, 0
-
-
-def _least(number: int) -> int:
-    return _LABELS[0] + 1 + _BAR[0] + 16 if number == 1 else 0
+        bare = sum(_LABELS[:number]) + number * (_VALUE + 1)
+        gap = min(_GAP, (width - bare) // (number - 1))
+        if gap > 0:
+            return number, gap, bare + (number - 1) * gap
+    return 1, 0, min(width, _HEAD)
 
 
 def _left(at: Standing) -> str:
     if at.left_s is None:
-        return f"{'':>14}"
-    if at.left_s <= 0:
-        return f"{'done' if at.is_over else 'finishing':>14}"
-    return f"{clock_face(at.left_s + 1):>9} left"
+        return ""
+    if at.left_s > 0:
+        return f"{clock_face(at.left_s + 1)} left"
+    return "done" if at.is_over else "finishing"
 
 
-def _line(cells: Sequence[Cell], gap: int) -> Text:
+def _line(cells: Iterable[Cell], gap: int) -> Text:
     line = Text()
-    for place, cell in enumerate(cells):
-        line.append(" " * gap if place else "")
-        line.append(f"{cell.label:<{_LABELS[place]}} ", "dim")
-        line.append(f"{cell.value:>{_VALUE}}", cell.style)
+    for (label, value, style), width in zip(cells, _LABELS):
+        line.append(f"{label:<{width}} ", "dim").append(f"{value:>{_VALUE}}", style).append(" " * gap)
     return line
 
 
-def _cells(at: Standing, outlook: Outlook, is_wide: bool) -> Rows:
-    failed = Cell("failed", count(at.failures), "bold red" if at.failures else "")
-    counts = (Cell("sent", count(at.sent)), Cell("in flight", count(at.in_flight)), Cell("done", count(at.done)), failed)
-    firsts = tuple(Cell(label, time_ms(ms), "cyan") for label, ms in zip(("first event", "its p99"), at.first_ms))
-    own = _own(at)
-    if is_wide:
-        return counts, _rates(at, outlook), (*firsts, *own)
-    return counts, _rates(at, outlook), firsts, own
-
-
-def _rates(at: Standing, outlook: Outlook) -> tuple[Cell, ...]:
-    reached = Cell("reached", rate(at.reached))
-    name = "level" if outlook.rate is None else "cap"
-    level = (Cell(name, count(outlook.concurrency)),) if outlook.concurrency is not None else ()
-    if outlook.rate is None:
-        return (reached, *level)
-    is_behind = at.asked is not None and at.reached is not None and at.reached < BEHIND * at.asked
-    seen = reached._replace(style="yellow" if is_behind else "")
-    return (Cell("asked", rate(at.asked)), seen, Cell("planned", rate(outlook.rate)), *level)
-
-
-def _own(at: Standing) -> tuple[Cell, Cell]:
-    """How the load generator fares."""
+def _figures(at: Standing, outlook: Outlook, *, is_wide: bool) -> Iterator[list[Cell]]:
+    """The rows of figures; the last two are one where there is room, how the load generator fares at its end."""
+    failed = ("failed", count(at.failures), "bold red" if at.failures else "")
+    yield [("sent", count(at.sent), ""), ("in flight", count(at.in_flight), ""), ("done", count(at.done), ""), failed]
+    yield list(_rates(at, outlook))
+    first, p99 = at.first_ms
+    firsts = [("first event", time_ms(first), "cyan"), ("its p99", time_ms(p99), "cyan")]
     is_late, is_full = at.late_ms > LATE_MS, at.busy > FULL
-    busy = Cell("busy", ("! " if is_full else "") + f"{100 * at.busy:.0f} %", "bold yellow" if is_full else "")
-    return busy, Cell("late", time_ms(at.late_ms) if is_late else "< 1 ms", "bold yellow" if is_late else "dim")
+    own = [
+        ("busy", f"{'! ' if is_full else ''}{100 * at.busy:.0f} %", "bold yellow" if is_full else ""),
+        ("late", time_ms(at.late_ms) if is_late else "< 1 ms", "bold yellow" if is_late else "dim"),
+    ]
+    yield from [[*firsts, *own]] if is_wide else [firsts, own]
 
 
-def _notes(at: Standing) -> Iterator[Text]:
+def _rates(at: Standing, outlook: Outlook) -> Iterator[Cell]:
+    is_open = outlook.rate is not None
+    if is_open:
+        yield "asked", rate(at.asked), ""
+    is_behind = is_open and at.asked is not None and at.reached is not None and at.reached < BEHIND * at.asked
+    yield "reached", rate(at.reached), "yellow" if is_behind else ""
+    if is_open:
+        yield "planned", rate(outlook.rate), ""
+    if outlook.concurrency is not None:
+        yield "cap" if is_open else "level", count(outlook.concurrency), ""
+
+
+def _notes(at: Standing) -> Iterator[Cell]:
     """Lines that are only there when there is something to say."""
     if at.failures:
-        classes = sorted(at.failed.items(), key=lambda item: -item[1])
-        named = [f"{name} {number:,}" for name, number in classes[:_CLASSES]]
-        rest = ", ..." if len(classes) > _CLASSES else ""
-        yield _note("failures", f"{at.failures:,}: {', '.join(named)}{rest}", "red")
+        named = [f"{name} {number:,}" for name, number in Counter(at.failed).most_common(_CLASSES)]
+        named += ["..."] * (len(at.failed) > _CLASSES)
+        yield "failures", f"{at.failures:,}: {', '.join(named)}", "red"
     if at.busy > FULL:
-        yield _note("full", "generator at its limit", "yellow")
+        yield "full", "generator at its limit", "yellow"
     if at.silent_s >= SILENT_S and not at.is_over:
-        yield _note("silent", f"generator, for {at.silent_s:.0f} s", "yellow")
-
-
-def _note(label: str, text: str, style: str) -> Text:
-    return Text(f"{label:<{_LABELS[0]}} {text}", style)
+        yield "silent", f"generator, for {at.silent_s:.0f} s", "yellow"

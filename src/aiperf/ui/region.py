@@ -5,31 +5,25 @@ are no wider than the terminal, so that whoever ends us, and however, finds the 
 """
 
 import os
+import re
 import select
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import TextIO
 
 _UP, _TO_END, _BELOW = "\x1b[{}A", "\x1b[K", "\x1b[J"
+_STYLE = re.compile(r"\x1b\[[\d;]*m")
 _USUAL = (80, 24)
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A line as it is written, and the columns that it takes."""
-
-    text: str
-    cells: int
-
-
 class Region:
-    """Draws on the terminal behind a descriptor, by one write a time; a terminal that is gone is left alone.
+    """Draws on the terminal behind a stream, by one write a time; a terminal that is gone is left alone.
 
     It writes past any buffer of Python's: a thread that hangs in it (a terminal can be paused) holds no lock.
     """
 
-    def __init__(self, fd: int, encoding: str) -> None:
-        self._fd, self._encoding = fd, encoding
-        self._drawn: tuple[Row, ...] = ()
+    def __init__(self, stream: TextIO) -> None:
+        self._fd, self._encoding = stream.fileno(), stream.encoding
+        self._drawn: Sequence[str] = ()
         self._is_gone = False
 
     @property
@@ -41,30 +35,28 @@ class Region:
             return _USUAL
         return columns or _USUAL[0], lines or _USUAL[1]
 
-    @property
-    def is_ours(self) -> bool:
+    def draw(self, rows: Sequence[str], above: Sequence[str] = ()) -> None:
+        """Replace what was drawn; `above` are lines that stay, and go up with everything before them.
+
+        While another program has the terminal nothing is drawn, and what must be said is said below what that wrote.
+        """
+        said = "".join(f"{text}\n" for text in above)
+        if not self._is_ours():
+            self._drawn = ()
+            self._write(said)
+            return
+        columns, lines = self.size
+        back = sum(max(1, -(-len(_STYLE.sub("", row)) // columns)) for row in self._drawn)  # also where a narrower terminal has folded them
+        self._drawn = rows[: max(1, lines - 1)]
+        kept = "".join(f"{row}{_TO_END}\n" for row in self._drawn)
+        self._write(f"\r{_UP.format(back) if back else ''}{_BELOW if said else ''}{said}{kept}{_BELOW}")
+
+    def _is_ours(self) -> bool:
         """Whether we are in the terminal's foreground; where that cannot be known, yes."""
         try:
             return os.tcgetpgrp(self._fd) == os.getpgrp()
         except OSError:
             return True
-
-    def draw(self, rows: Sequence[Row], above: Sequence[str] = ()) -> None:
-        """Replace what was drawn; `above` are lines that stay, and go up with everything before them."""
-        kept = rows[: max(1, self.size[1] - 1)]
-        said = (_BELOW, *(f"{text}\n" for text in above)) if above else ()
-        self._write("".join((self._back(), *said, *(f"{row.text}{_TO_END}\n" for row in kept), _BELOW)))
-        self._drawn = tuple(kept)
-
-    def leave(self) -> None:
-        """Begin anew below whatever is there now."""
-        self._drawn = ()
-
-    def _back(self) -> str:
-        """To the start of what was drawn, also where a narrower terminal has folded its lines."""
-        columns = self.size[0]
-        lines = sum(max(1, -(-row.cells // columns)) for row in self._drawn)
-        return "\r" + (_UP.format(lines) if lines else "")
 
     def _write(self, text: str) -> None:
         rest = text.encode(self._encoding, "replace")

@@ -1,0 +1,3 @@
+"""What endpoints are handed and hand back."""
+
+from aiperf.endpoints.models import *  # noqa: F403 - what it exports is what this is

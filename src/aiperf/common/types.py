@@ -1,0 +1,5 @@
+"""Names of types."""
+
+from aiperf.endpoints.models import JsonObject, RequestOutputT
+
+__all__ = ["JsonObject", "RequestOutputT"]

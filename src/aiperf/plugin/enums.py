@@ -1,0 +1,90 @@
+"""The names of plugins as string enums, made when they are first asked for. `enums.pyi` lists those that are built in."""
+
+import enum
+import re
+import threading
+from typing import Any, cast
+
+from aiperf.plugin import plugins
+
+_ALL = "PluginType"
+_made: list[tuple[type["NamedEnum"], str | None]] = []
+"""Every enum with its category; None: that of the categories."""
+_lock = threading.RLock()
+
+
+class _Live(enum.EnumType):
+    def __contains__(cls, value: object) -> bool:
+        return value in cls._value2member_map_
+
+
+class NamedEnum(enum.StrEnum, metaclass=_Live):
+    """Members are the names as text, found without regard to case and to - or _; what is registered later becomes one too."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> Any:
+        return next((member for member in cls if plugins.folded(member) == plugins.folded(str(value))), None)
+
+
+def create_enum(category: str | None, name: str, module: str) -> type[NamedEnum]:
+    """An enum of the names of a category (None: of the categories), in the registry's order, that can be pickled as `name` of `module`."""
+    names, factory = _names(category), cast("Any", NamedEnum)
+    made: type[NamedEnum] = factory(name, (), module=module)
+    with _lock:
+        _renew(made, names)
+        _made.append((made, category and plugins.folded(category)))
+    return made
+
+
+def refresh() -> None:
+    """Give every enum the names that the registry has now."""
+    with _lock:
+        for made, category in _made:
+            _renew(made, _names(category) if category in (None, *plugins.categories()) else [])
+
+
+def _names(category: str | None) -> list[str]:
+    return plugins.list_categories() if category is None else [entry.name for entry in plugins.iter_entries(category)]
+
+
+def _renew(made: Any, names: list[str]) -> None:
+    """An enum is what these three tables and its attributes say; a member that stays is the same object."""
+    wanted: dict[str, str] = {}
+    for name in names:
+        wanted[identifier(name, wanted)] = name
+    for key, member in list(made._member_map_.items()):
+        if wanted.get(key) != member:
+            type.__delattr__(made, key)
+            del made._member_map_[key], made._value2member_map_[member]
+    for key, name in wanted.items():
+        if key not in made._member_map_:
+            member = str.__new__(made, name)
+            member._name_, member._value_, member.__objclass__ = key, name, made
+            type.__setattr__(made, key, member)
+            made._member_map_[key] = made._value2member_map_[name] = member
+    made._member_names_[:] = wanted
+
+
+def identifier(name: str, taken: Any = ()) -> str:
+    """What the member of a name is called: upper case, _ for what no identifier holds."""
+    found = re.sub(r"^(?=\d)|\W", "_", name.upper())
+    return identifier(f"{name}_", taken) if found in taken else found
+
+
+def _enums() -> dict[str, str | None]:
+    return {**{kind.enum: kind.name for kind in plugins.categories().values()}, _ALL: None}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__all__":
+        return sorted(_enums())
+    if name.startswith("_") or name not in (known := _enums()):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    with _lock:
+        if name not in globals():
+            globals()[name] = create_enum(known[name], name, __name__)
+        return globals()[name]
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_enums()})

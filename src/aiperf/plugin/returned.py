@@ -1,0 +1,136 @@
+"""What plugins from outside may return: looked at where it crosses the border, so that what is wrong is told as theirs."""
+
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import fields
+from typing import Any, TypeVar
+
+import msgspec
+
+from aiperf.records import CHANNELS, ERRORS
+from aiperf.seams import SAYS, Event, Said
+from aiperf.workload import Lengths, Phase, Schedule, Turn
+
+_LARGEST_COUNT = 2**31 - 1
+_PHASES = ("warmup", "profiling")
+Ours = TypeVar("Ours")
+
+
+def looked_at(name: str, found: Any, asked: tuple[Any, ...] = ()) -> Any:
+    """What a method called so with these arguments, or an attribute, may be used as. Raises whatever is wrong with it."""
+    return _LOOKS[name](found, *asked[:1]) if name in _LOOKS else found
+
+
+def shown(found: Any) -> str:
+    """What came in place of what was expected, in a few words."""
+    if inspect.iscoroutine(found):
+        found.close()  # or Python complains that nobody awaited it
+    return f"a {type(found).__name__}: {repr(found)[:80]}"
+
+
+def _is(kind: type, found: Any) -> Any:
+    if not isinstance(found, kind):
+        raise TypeError(f"no {kind.__name__} but {shown(found)}")
+    return found
+
+
+def _plain(kind: type[Ours], found: Any, **instead: Any) -> Ours:
+    """An object of ours again, of fields that are what they should be."""
+    said = {one.name: getattr(found, one.name) for one in fields(_is(kind, found)) if one.name not in instead}
+    return msgspec.convert({**said, **instead}, kind)
+
+
+def _body(found: Any, _: object) -> bytes:
+    body: bytes = _is(bytes, found)
+    return body
+
+
+def _answer(found: Any, answer: Any) -> Said:
+    said = _plain(Said, found, plugin=None)
+    said.plugin = found.plugin
+    if {len(said.at_end), len(said.channels), len(said.tokens)} != {len(said.reads)}:
+        raise ValueError("lists of events that are not of one length")
+    "".join(filter(None, (said.reason, said.finish_reason, said.model, said.text))).encode()  # raises for what no file can hold
+    if said.error not in (None, *ERRORS):
+        raise ValueError(f"an error class that there is not: {said.error!a}")
+    for name, values, end in (("read", said.reads, len(answer.bodies)), ("channel", said.channels, len(CHANNELS))):
+        if wrong := [value for value in values if not 0 <= value < end]:
+            raise ValueError(f"a {name} that there cannot be: {wrong[0]}")
+    _counts(*said.tokens, said.input_tokens, said.output_tokens, said.reasoning_tokens, said.choices)
+    return said
+
+
+def _counts(*counts: int | None) -> None:
+    if wrong := [count for count in counts if count is not None and not 0 <= count <= _LARGEST_COUNT]:
+        raise ValueError(f"a count that there cannot be: {wrong[0]}")
+
+
+def _turn(found: Any, _: object) -> Turn:
+    turn: Turn = _plain(Turn, found)
+    _counts(turn.input_tokens, turn.output_tokens)
+    return turn
+
+
+def _array(found: Any, *, ascending: bool = False) -> Any:
+    dtype = getattr(found, "dtype", None)
+    if getattr(dtype, "kind", None) not in ("i", "u") or found.ndim != 1:
+        raise TypeError(f"no row of whole numbers but {shown(found)}")
+    if (found < 0).any() or (ascending and (found[1:] < found[:-1]).any()):
+        raise ValueError(f"numbers that are not {'ascending ' if ascending else ''}from 0 on")
+    return found
+
+
+def _for_each(found: Any, asked: Any) -> Any:
+    if len(_array(found)) != len(asked):
+        raise ValueError(f"{len(found):,} numbers for {len(asked):,} conversations")
+    return found
+
+
+def _lengths(found: Any, asked: Any) -> Lengths:
+    for lengths in (_is(Lengths, found).input_tokens, found.output_tokens):
+        _counts(*(int(end(_for_each(lengths, asked))) for end in (min, max) if len(asked)))
+    return Lengths(found.input_tokens, found.output_tokens)
+
+
+def _schedule(found: Any, _: object) -> Schedule:
+    phases = _is(Schedule, found).phases
+    if not phases or not all(isinstance(phase, Phase) and phase.name in _PHASES for phase in phases):
+        raise ValueError(f"a schedule without phases called {' or '.join(_PHASES)}")
+    for phase in phases:
+        _due(phase.due_ns)
+    schedule: Schedule = found
+    return schedule
+
+
+def _due(found: Any) -> Any:
+    return None if found is None else _array(found, ascending=True)
+
+
+def _offsets(found: Any, count: int) -> Any:
+    if len(_array(found, ascending=True)) != count:
+        raise ValueError(f"{len(found):,} times where {count:,} are asked for")
+    return found
+
+
+def _hint(found: Any) -> bytes:
+    re.compile(_is(bytes, found))
+    hint: bytes = found
+    return hint
+
+
+def _says(found: Any) -> frozenset[str]:
+    if unknown := set(found) - set(SAYS):
+        raise ValueError(f"{', '.join(map(repr, unknown))}, none of {', '.join(SAYS)}")
+    return frozenset(found)
+
+
+_LOOKS: Mapping[str, Callable[..., Any]] = {
+    "body": _body, "answer": _answer, "token_hint": _hint,
+    "turn": _turn, "lengths": _lengths, "due_ns": _due, "rows": _for_each,
+    "says": _says, "notes": lambda found: tuple(map(str, [found] if isinstance(found, str) else found)),
+    "wait": lambda found, _: [_is(Event, one) for one in _is(list, found)], "showing": lambda found, _: _is(AbstractContextManager, found),
+    "reopened": lambda found: _is(int, found), "schedule": _schedule,
+    "offsets": _offsets, "until": lambda found, _: _array(found, ascending=True),
+}  # fmt: skip

@@ -1,0 +1,1 @@
+"""What the YAML of the registry may say."""

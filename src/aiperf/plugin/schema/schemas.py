@@ -1,0 +1,254 @@
+"""Models of what the registry's YAML says, and what is wrong with a manifest that says something else."""
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from aiperf.plugin.registry import folded
+from aiperf.plugin.schema.reading import ManifestError, composed, decoded, located, position, read
+from aiperf.plugin.types import Category, PackageInfo, PluginEntry
+
+__all__ = [
+    "AIPerfBaseModel", "CategoriesManifest", "CategorySpec", "DatasetComposerMetadata", "EndpointMetadata", "GPUTelemetryCollectorMetadata",
+    "ManifestError", "MetricMetadata", "Mistake", "PackageInfo", "PlotMetadata", "PluginEntry", "PluginSpec", "PluginsManifest",
+    "ServiceMetadata", "TimingStrategyMetadata", "TransportMetadata", "decoded", "mistakes", "position", "read",
+]  # fmt: skip
+
+VERSION = "1.0"
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?$", max_length=100)]
+CategoryName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]*$", max_length=100)]
+ClassPath = Annotated[str, StringConstraints(pattern=r"^[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*$")]
+_HEAD = ("schema_version", "plugin", "categories")
+
+
+class AIPerfBaseModel(BaseModel):
+    """The base of models that plugins make for themselves: it takes further fields, of any type."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True, extra="allow")
+
+
+class _Said(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+
+
+class _Open(_Said):
+    model_config = ConfigDict(extra="allow")
+
+
+class PluginSpec(_Said):
+    """A plugin. Its name is what an experiment says; nothing is imported before it is used."""
+
+    class_: ClassPath = Field(alias="class", description="Where it is: module.path:Name.")
+    description: str = Field("", description="What it is, in a sentence.")
+    priority: int = Field(0, description="Of several of one name that with the highest is used, of equals that from outside.")
+    metadata: dict[str, Any] | None = Field(None, description="What it says of itself; the category knows which keys there are.")
+
+
+class CategorySpec(_Said):
+    """A kind of plugin."""
+
+    enum: str = Field(pattern=r"^[A-Z][A-Za-z0-9_]*$", description="What the enum of its names is called.")
+    description: str = Field(description="What its plugins do, in a sentence.")
+    protocol: ClassPath | None = Field(None, description="What a class must fit: module.path:Name. Without one there are no plugins yet.")
+    accepts: list[ClassPath] = Field([], description="Protocols that will do as well.")
+    metadata_class: ClassPath | None = Field(None, description="The pydantic model of what its plugins say of themselves.")
+    internal: bool = Field(False, description="Nothing can be registered.")
+    replaced_by: str | None = Field(None, description="What does the job of an internal one.")
+    shares: CategoryName | None = Field(None, description="A category with which it has its names in common.")
+    reserved: list[str] = Field([], description="Names that no plugin can have.")
+
+
+class PluginsManifest(_Open):
+    """The plugins of a package: category, name, and where the class is."""
+
+    __pydantic_extra__: dict[str, dict[Name, PluginSpec]]
+
+    schema_version: str | float = Field(VERSION, description="The version of this form.")
+    plugin: dict[str, Any] | None = Field(None, description="Anything that people should know of the package.")
+    categories: dict[CategoryName, CategorySpec] | None = Field(None, description="Kinds of plugin that the package brings itself.")
+
+
+class CategoriesManifest(_Open):
+    """The kinds of plugin that there are."""
+
+    __pydantic_extra__: dict[CategoryName, CategorySpec]
+
+    schema_version: str = Field(VERSION, description="The version of this form.")
+
+
+class EndpointMetadata(_Open):
+    """What an endpoint says of itself; further keys are its own."""
+
+    endpoint_path: str | None = Field(description="The path below the server's URL; null if there is none that all servers use.")
+    supports_streaming: bool = Field(description="Whether answers can be streamed.")
+    produces_tokens: bool = Field(description="Whether answers are made of tokens.")
+    tokenizes_input: bool = Field(description="Whether the server turns the input into tokens.")
+    metrics_title: str | None = Field(None, description="What stands above its numbers.")
+    streaming_path: str | None = Field(None, description="The path for answers that are streamed, if it is another one.")
+    service_kind: str = Field("openai", description="The kind of service that files are named after.")
+    supports_audio: bool = Field(False, description="Whether it takes audio.")
+    supports_images: bool = Field(False, description="Whether it takes images.")
+    supports_videos: bool = Field(False, description="Whether it takes videos.")
+    produces_audio: bool = Field(False, description="Whether answers hold audio.")
+    produces_images: bool = Field(False, description="Whether answers hold images.")
+    produces_videos: bool = Field(False, description="Whether answers hold videos.")
+    requires_polling: bool = Field(False, description="Whether an answer is a job that is asked for until it is done.")
+    requires_form_data: bool = Field(False, description="Whether bodies are multipart/form-data.")
+    requires_inline_media: bool = Field(False, description="Whether media must be within the body, not URLs.")
+    consumes_system_message: bool = Field(False, description="Whether a system message has a place in its bodies.")
+    supports_cache_bust: bool = Field(False, description="Whether a mark that no cache knows can be put into its bodies.")
+    takes: list[Literal["texts", "messages", "payload", "tools", "batches", "token_ids"]] | None = Field(
+        None, description="What it takes of a turn besides one text."
+    )
+
+
+class TransportMetadata(_Open):
+    """What a transport says of itself."""
+
+    transport_type: str = Field(description="Its own name.")
+    url_schemes: list[str] = Field([], description="The schemes of URLs that it can reach.")
+
+
+class PlotMetadata(_Open):
+    """What a plot says of itself."""
+
+    display_name: str = Field(description="What stands above it.")
+    category: str = Field(description="What it is of: per_request, aggregated, combined or comparison.")
+
+
+class ServiceMetadata(_Open):
+    """What the incumbent's services say of themselves; there are none here."""
+
+    required: bool = Field(description="Whether no run goes without it.")
+    auto_start: bool = Field(description="Whether it is started with a run.")
+    disable_gc: bool = Field(False, description="Whether its garbage collection is off.")
+    replicable: bool = Field(False, description="Whether there may be several.")
+
+
+class GPUTelemetryCollectorMetadata(_Open):
+    """What a collector of GPU telemetry says of itself."""
+
+    is_local: bool = Field(description="Whether it sees the GPUs of its own machine alone.")
+
+
+class TimingStrategyMetadata(_Said):
+    """What a timing strategy says of itself."""
+
+    uses: list[str] = Field([], description="Keys of `timing` that it reads; another one that is set is an error.")
+    requires: list[str] = Field([], description="Keys of `timing` that it cannot do without.")
+    recorded: bool = Field(False, description="Whether times are the data's own, and end the run.")
+
+
+class DatasetComposerMetadata(_Said):
+    """What a composer says of itself."""
+
+    needs_file: bool = Field(False, description="Whether it cannot do without `dataset.path`.")
+
+
+class MetricMetadata(_Said):
+    """What a metric says of itself."""
+
+    unit: str = Field(description="The unit of its values.")
+    better: Literal["lower", "higher", "neither"] = Field(description="Which way is better.")
+    population: str = Field(description="The requests that it is of.")
+    needs: list[Literal["streaming", "slos"]] = Field(description="What a run must have for it to have a value.")
+    list_: bool = Field(False, alias="list", description="Whether a request has a list of values.")
+
+
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """What is wrong with a manifest, and where; line and column count from 1."""
+
+    line: int
+    column: int
+    what: str
+
+
+_Wrong = Iterator[tuple[tuple[str | int, ...], str]]
+
+
+def mistakes(text: str, loaded: object, categories: Mapping[str, Category]) -> list[Mistake]:
+    """All that is wrong with what `read` made of `text`, by its lines; `categories` are all, its own too. Imports nothing."""
+    found = list(_wrong(loaded, categories))
+    root = composed(text) if found else None
+    return sorted((Mistake(*located(root, path), what) for path, what in found), key=lambda one: (one.line, one.column))
+
+
+def _wrong(loaded: object, categories: Mapping[str, Category]) -> _Wrong:
+    if not isinstance(loaded, dict):
+        yield (), f"a manifest says category, name and class, this one is {_short(loaded)}"
+        return
+    if (version := str(loaded.get("schema_version", VERSION))) != VERSION:
+        known = "newer than 1.0: update aiperf" if re.fullmatch(r"\d+\.\d+", version) and version > VERSION else "not known; 1.0 is"
+        yield ("schema_version",), f"schema_version {_short(version)} is {known}"
+        return
+    closed = {name: why for name in loaded if name not in _HEAD and (why := _closed(str(name), categories))}
+    yield from (((name,), why) for name, why in closed.items())
+    try:
+        manifest = PluginsManifest.model_validate(loaded, strict=True)
+    except ValidationError as exc:
+        yield from (_told(error) for error in exc.errors() if error["loc"][0] not in closed)
+        return
+    for name, kind in (manifest.categories or {}).items():
+        taken = ("PluginType", *(other.enum for other in categories.values() if name != other.name))
+        if name in _HEAD or kind.enum in taken:
+            yield ("categories", name), f"categories.{name}: the name {name if name in _HEAD else kind.enum} is taken"
+    sections = manifest.__pydantic_extra__
+    for name in sections.keys() - closed:
+        yield from _wrong_within(categories[name], sections[name], sections.get(categories[name].shares or "", {}))
+
+
+def _closed(name: str, categories: Mapping[str, Category]) -> str | None:
+    """Why nothing can be declared in a category; None if it can."""
+    if name not in categories:
+        known = sorted(one for one, kind in categories.items() if not kind.internal)
+        return f"there is no category {_short(name)}{_near(name, known)}; known: {', '.join(known)}"
+    return f"the category {name} is not open: {categories[name].replaced_by}" if categories[name].internal else None
+
+
+def _wrong_within(kind: Category, plugins: Mapping[str, PluginSpec], sharing: Iterable[str]) -> _Wrong:
+    module, _, attribute = (kind.metadata_class or "").partition(":")
+    model = globals().get(attribute) if module == __name__ else None
+    if module == __name__ and not (isinstance(model, type) and issubclass(model, BaseModel)):
+        yield ("categories", kind.name, "metadata_class"), f"categories.{kind.name}: there is no model {kind.metadata_class}"
+        return
+    seen = {folded(name): f"that of {kind.shares}" for name in sharing}
+    for name, spec in plugins.items():
+        if (same := seen.setdefault(folded(name), name)) != name:
+            yield (kind.name, name), f"{kind.name}.{name}: {same} is the same name, since case and - or _ make no difference"
+        if folded(name) in kind.reserved:
+            yield (kind.name, name), f"{kind.name}.{name}: the name is reserved"
+        try:
+            _ = model and model.model_validate(spec.metadata or {}, strict=True)
+        except ValidationError as exc:
+            yield from (_told(error, kind.name, name, "metadata") for error in exc.errors())
+
+
+def _told(error: Any, *above: str) -> tuple[tuple[str | int, ...], str]:
+    """The place and the sentence of one of pydantic's errors."""
+    path = (*above, *(part for part in error["loc"] if part != "[key]"))
+    kind, last = error["type"], str(error["loc"][-1])
+    what = f"{error['msg'][:1].lower()}{error['msg'][1:]}, it is {_short(error['input'])}"
+    if kind == "missing":
+        what = "is missing" + "; expected module.path:Name" * (last == "class")
+    elif kind == "extra_forbidden":
+        what = f"is not known{_near(last, [*PluginSpec.model_fields, *CategorySpec.model_fields, 'class'])}"
+    elif kind == "string_pattern_mismatch":
+        forms = {"[key]": "letters, digits, - _ and ., with a letter or a digit at both ends", "enum": "LettersAndDigits"}
+        form = forms.get(last, "module.path:Name")
+        what = f"{_short(error['input'])} is not of the form {form}"
+    return path, f"{repr('.'.join(map(str, path)))[1:-1][:200]}: {what}"
+
+
+def _near(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, 1)
+    return f", did you mean {near[0]}?" if near else ""
+
+
+def _short(value: object) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 60 else f"{shown[:60]} …"

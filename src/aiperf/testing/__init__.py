@@ -1,0 +1,26 @@
+"""What every plugin of a kind must keep, as tests: inherit a suite and name the plugin. Needs pytest, which aiperf itself does not.
+
+    class TestEveryOther(SamplerContract):
+        name = "every_other"
+
+The plugin is installed or registered. Some suites need more than its name, as an endpoint's `answers`: see theirs.
+"""
+
+# ruff: noqa: E402 - pytest shows what an assertion saw in modules that it was told of before their import
+
+from importlib.util import find_spec
+
+if find_spec("pytest") is None:
+    raise ImportError("aiperf.testing needs pytest, which is not installed")
+
+import pytest
+
+pytest.register_assert_rewrite(f"{__name__}.planned", f"{__name__}.played")
+
+from aiperf.testing.planned import ArrivalsContract, ComposerContract, LoaderContract, SamplerContract, StrategyContract
+from aiperf.testing.played import ClusterContract, EndpointContract, ExporterContract, MetricContract, RunMetricContract, ScreenContract
+
+__all__ = [
+    "ArrivalsContract", "ClusterContract", "ComposerContract", "EndpointContract", "ExporterContract", "LoaderContract",
+    "MetricContract", "RunMetricContract", "SamplerContract", "ScreenContract", "StrategyContract",
+]  # fmt: skip
