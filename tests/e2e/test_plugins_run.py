@@ -1,5 +1,6 @@
 """Runs with parts of other packages that misbehave: they end, and say whose fault it was."""
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 from running import QUICK, Finished, ran
 
 ENDPOINT = """
-import sys, threading, time
+import json, sys, threading, time
 from aiperf.common.models import ParsedResponse
 from aiperf.endpoints.base_endpoint import BaseEndpoint
 from aiperf.endpoints.completions import CompletionsEndpoint
@@ -43,6 +44,12 @@ class Ours(CompletionsEndpoint):
         return super().answer(exchange) if len(exchange.bodies) == 1 else None
 
 
+class Picky(Theirs):
+    def format_payload(self, request_info):
+        prompt = json.loads(request_info.turns[-1].texts[0].contents[0])["asked"]
+        return {"model": self.model_endpoint.primary_model_name, "prompt": prompt, "stream": True, "max_tokens": 4}
+
+
 class NoHint(CompletionsEndpoint):
     token_hint = "data"
 """
@@ -64,6 +71,7 @@ schema_version: "1.0"
 endpoint:
   theirs: {{class: "mine.endpoint:Theirs", description: Of the documented interface., {ABOUT}}}
   ours: {{class: "mine.endpoint:Ours", description: Of ours., {ABOUT}}}
+  picky: {{class: "mine.endpoint:Picky", description: It needs JSON in a text., {ABOUT}}}
   no_hint: {{class: "mine.endpoint:NoHint", description: Of ours., {ABOUT}}}
 dataset_composer:
   locked: {{class: "mine.composer:Locked", description: It cannot be packed., metadata: {{needs_file: false}}}}
@@ -127,3 +135,11 @@ def test_a_dry_run_says_what_cannot_be_made(run: Run):
     done = run("endpoint.type=ours", "--dry-run")
     assert done.code == 1
     assert one_line(done).startswith("aiperf: 1 of 5 requests cannot be made, such as: endpoint:ours of my-plugins: body returned no bytes")
+
+
+def test_an_endpoint_that_needs_rows_of_a_shape_is_probed_with_the_data(run: Run, tmp_path: Path):
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("".join(json.dumps({"text": json.dumps({"asked": f"{i} words"})}) + "\n" for i in range(20)))
+    done = run("endpoint.type=picky", "dataset=file", f"dataset.path={rows}")
+    assert (done.summary["errors"], done.summary["counts"]["good"]) == ({}, 20)
+    assert one_line(run("endpoint.type=picky")).startswith("aiperf: endpoint:picky of my-plugins: JSONDecodeError: ")

@@ -3,7 +3,7 @@
 The probes carry no number, so that no ledger counts them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -13,9 +13,10 @@ from aiperf import chance, clock
 from aiperf.app.jobs import Target, path_of, speaker
 from aiperf.config.endpoint import Endpoint as Options
 from aiperf.dataset.bank import Wording
-from aiperf.errors import MeasureError
+from aiperf.errors import ClientError, MeasureError
+from aiperf.plugin import plugins
 from aiperf.records import CHANNELS
-from aiperf.seams import Answer, Fetch, Said
+from aiperf.seams import Answer, Fetch, Said, Source
 from aiperf.transports.fetch import HttpFetch
 from aiperf.transports.origin import full
 from aiperf.workload import Turn
@@ -76,10 +77,17 @@ def prepared(options: Options, urls: tuple[str, ...], *, exact: bool, fetch: Fet
     return Target(options, urls, model, path_of(options), exact)
 
 
-def probe(target: Target, wording: Wording, *, fetch: HttpFetch, until_ns: int) -> tuple[Target, Found]:
-    """Send two short requests; the target as it can be spoken to, and what was found."""
+def probe(target: Target, wording: Wording, *, fetch: HttpFetch, until_ns: int, source: Source | None = None) -> tuple[Target, Found]:
+    """Send two short requests; the target as it can be spoken to, and what was found.
+
+    An endpoint from outside that can do nothing with drawn words is asked with the first conversations of `source`.
+    """
     key = chance.child_seed(0, f"probe:{wording.salt}")
-    turns = [_prompt(wording, key + place, length) for place, length in enumerate(_LENGTHS)]
+    lengths: Sequence[int] = _LENGTHS
+    turns = [_prompt(wording, key + place, length) for place, length in enumerate(lengths)]
+    is_ours = plugins.get_entry("endpoint", target.options.type).is_builtin
+    if source is not None and not is_ours and _is_lost(target, turns[0], fetch, until_ns):
+        turns, lengths = [replace(source.turn(place, warmup=True), output_tokens=_TOKENS) for place in range(2)], ()
     wanted, refused = target, None
     first: _Heard = _patient(lambda: _asked(target, turns[0], fetch), until_ns)
     if first.said.error == "http_4xx":
@@ -90,7 +98,15 @@ def probe(target: Target, wording: Wording, *, fetch: HttpFetch, until_ns: int) 
             raise MeasureError(f"POST {full(target.urls[0], target.path)}: {_refusal(heard)}")
     if second.closes:
         target = replace(target, options=target.options.model_copy(update={"connection": "new"}))
-    return target, replace(_found(target, (first, second), wants_exact=wanted.exact), refused=refused)
+    return target, replace(_found(target, (first, second), lengths, wants_exact=wanted.exact), refused=refused)
+
+
+def _is_lost(target: Target, turn: Turn, fetch: HttpFetch, until_ns: int) -> bool:
+    """Whether an endpoint, or its server, can make nothing of a turn."""
+    try:
+        return _patient(lambda: _asked(target, turn, fetch), until_ns).said.error is not None
+    except ClientError:
+        return True
 
 
 def _humbler(target: Target, turn: Turn, fetch: HttpFetch, refusal: "_Heard") -> tuple[Target, "_Heard", str | None]:
@@ -185,9 +201,9 @@ def _reasons(said: Said) -> bool:
     return any(CHANNELS[channel] == "reasoning" for channel in said.channels)
 
 
-def _found(target: Target, heard: tuple[_Heard, _Heard], *, wants_exact: bool) -> Found:
+def _found(target: Target, heard: tuple[_Heard, _Heard], lengths: Sequence[int], *, wants_exact: bool) -> Found:
     said = tuple(one.said for one in heard)
-    added = {s.input_tokens - n for s, n in zip(said, _LENGTHS) if s.input_tokens is not None}
+    added = {s.input_tokens - n for s, n in zip(said, lengths) if s.input_tokens is not None}
     counts = [s.output_tokens / s.choices for s in said if s.output_tokens is not None]
     return Found(
         streaming=target.options.streaming and len(said[1].channels) > 1,

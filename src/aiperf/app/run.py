@@ -172,7 +172,7 @@ def _ready(run: Run, urls: tuple[str, ...]) -> tuple[HttpFetch, Target, Found]:
     target = prepared(options, urls, exact=run.experiment.dataset.output_tokens.exact, fetch=fetch, until_ns=until)
     target = dressed(target)
     fetch = HttpFetch({**request_headers(target.worn or options), "X-Request-ID": f"{run.name}-probe"}, options.ca_path)
-    target, found = probe(target, run.plan.wording, fetch=fetch, until_ns=until)
+    target, found = probe(target, run.plan.wording, fetch=fetch, until_ns=until, source=run.plan.source)
     run.journal.facts |= {"urls": list(urls), "model": target.model, "probe": found.facts()}
     _log.info("server %s", found)
     run.screen.line(f"server    {target.model} at {', '.join(dict.fromkeys(urls))} {found.words()}")

@@ -44,8 +44,9 @@ def request_throughput(view: RunView) -> float | None:
 
 
 def input_token_throughput(view: RunView) -> float | None:
-    """Prompt tokens of the good answers that ended in the window, a second."""
-    return view.a_second(pc.sum(ours(view.ended, input_sequence_length)).as_py() or 0.0)
+    """Prompt tokens of the good answers that ended in the window, a second; None where not one is known."""
+    lengths = ours(view.ended, input_sequence_length)
+    return None if _are_unknown(lengths) else view.a_second(pc.sum(lengths).as_py() or 0.0)
 
 
 def output_token_throughput(view: RunView) -> float | None:
@@ -54,7 +55,7 @@ def output_token_throughput(view: RunView) -> float | None:
     None where not one says how long it is.
     """
     lengths = ours(view.good, output_sequence_length)
-    if len(lengths) and lengths.null_count == len(lengths):
+    if _are_unknown(lengths):
         return None
     answers = view.good.select(_ARRIVALS).append_column(_TOKENS, lengths)
     return view.a_second(sum(_tokens_within(batch, view.window) for batch in answers.to_batches()))
@@ -64,6 +65,10 @@ def total_token_throughput(view: RunView) -> float | None:
     """Input and output token throughput together."""
     carried, answered = input_token_throughput(view), output_token_throughput(view)
     return None if carried is None or answered is None else carried + answered
+
+
+def _are_unknown(lengths: pa.ChunkedArray) -> bool:
+    return bool(len(lengths)) and lengths.null_count == len(lengths)
 
 
 def answers_with_tokens(view: RunView) -> int:
