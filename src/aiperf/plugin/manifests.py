@@ -87,7 +87,7 @@ def _root(package: str) -> Any:
     if spec.loader is None:
         from importlib.readers import MultiplexedPath  # noqa: PLC0415 - loads zipfile
 
-        return MultiplexedPath(*spec.submodule_search_locations or ())  # without an __init__.py: folders, maybe several
+        return MultiplexedPath(*map(Path, spec.submodule_search_locations or ()))  # without an __init__.py: folders, maybe several
     reader = getattr(spec.loader, "get_resource_reader", lambda _: None)(package)
     if reader is None:
         raise ValueError(f"the package {package} holds no files")
