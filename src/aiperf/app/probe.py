@@ -85,11 +85,12 @@ def probe(target: Target, wording: Wording, *, fetch: HttpFetch, until_ns: int, 
     key = chance.child_seed(0, f"probe:{wording.salt}")
     lengths: Sequence[int] = _LENGTHS
     turns = [_prompt(wording, key + place, length) for place, length in enumerate(lengths)]
-    is_ours = plugins.get_entry("endpoint", target.options.type).is_builtin
-    if source is not None and not is_ours and _is_lost(target, turns[0], fetch, until_ns):
+    is_ours = source is None or plugins.get_entry("endpoint", target.options.type).is_builtin
+    understood = None if is_ours else _understood(target, turns[0], fetch, until_ns)
+    if source is not None and not is_ours and understood is None:
         turns, lengths = [replace(source.turn(place, warmup=True), output_tokens=_TOKENS) for place in range(2)], ()
     wanted, refused = target, None
-    first: _Heard = _patient(lambda: _asked(target, turns[0], fetch), until_ns)
+    first: _Heard = understood or _patient(lambda: _asked(target, turns[0], fetch), until_ns)
     if first.said.error == "http_4xx":
         target, first, refused = _humbler(target, turns[0], fetch, first)
     second = _asked(target, turns[1], fetch)
@@ -101,12 +102,13 @@ def probe(target: Target, wording: Wording, *, fetch: HttpFetch, until_ns: int, 
     return target, replace(_found(target, (first, second), lengths, wants_exact=wanted.exact), refused=refused)
 
 
-def _is_lost(target: Target, turn: Turn, fetch: HttpFetch, until_ns: int) -> bool:
-    """Whether an endpoint, or its server, can make nothing of a turn."""
+def _understood(target: Target, turn: Turn, fetch: HttpFetch, until_ns: int) -> "_Heard | None":
+    """What comes of a turn; None where the endpoint, or its server, can make nothing of it."""
     try:
-        return _patient(lambda: _asked(target, turn, fetch), until_ns).said.error is not None
+        heard: _Heard = _patient(lambda: _asked(target, turn, fetch), until_ns)
     except ClientError:
-        return True
+        return None
+    return heard if heard.said.error is None else None
 
 
 def _humbler(target: Target, turn: Turn, fetch: HttpFetch, refusal: "_Heard") -> tuple[Target, "_Heard", str | None]:
