@@ -5,7 +5,8 @@ import re
 import threading
 from typing import Any, cast
 
-from aiperf.plugin import plugins
+from aiperf.plugin import lookup, registry
+from aiperf.plugin.types import folded
 
 _ALL = "PluginType"
 _made: list[tuple[type["NamedEnum"], str | None]] = []
@@ -23,7 +24,7 @@ class NamedEnum(enum.StrEnum, metaclass=_Live):
 
     @classmethod
     def _missing_(cls, value: object) -> Any:
-        return next((member for member in cls if plugins.folded(member) == plugins.folded(str(value))), None)
+        return next((member for member in cls if folded(member) == folded(str(value))), None)
 
 
 def create_enum(category: str | None, name: str, module: str) -> type[NamedEnum]:
@@ -32,7 +33,7 @@ def create_enum(category: str | None, name: str, module: str) -> type[NamedEnum]
     made: type[NamedEnum] = factory(name, (), module=module)
     with _lock:
         _renew(made, names)
-        _made.append((made, category and plugins.folded(category)))
+        _made.append((made, category and folded(category)))
     return made
 
 
@@ -40,11 +41,11 @@ def refresh() -> None:
     """Give every enum the names that the registry has now."""
     with _lock:
         for made, category in _made:
-            _renew(made, _names(category) if category in (None, *plugins.categories()) else [])
+            _renew(made, _names(category) if category in (None, *registry.current().categories) else [])
 
 
 def _names(category: str | None) -> list[str]:
-    return plugins.list_categories() if category is None else [entry.name for entry in plugins.iter_entries(category)]
+    return list(registry.current().categories) if category is None else [entry.name for entry in lookup.iter_entries(category)]
 
 
 def _renew(made: Any, names: list[str]) -> None:
@@ -72,7 +73,7 @@ def identifier(name: str, taken: Any = ()) -> str:
 
 
 def _enums() -> dict[str, str | None]:
-    return {**{kind.enum: kind.name for kind in plugins.categories().values()}, _ALL: None}
+    return {**{kind.enum: kind.name for kind in registry.current().categories.values()}, _ALL: None}
 
 
 def __getattr__(name: str) -> Any:

@@ -9,7 +9,7 @@ from aiperf import clock
 from aiperf.plugin import options as own
 from aiperf.plugin import registry
 from aiperf.plugin.border import border, guarded
-from aiperf.plugin.registry import Registry, folded
+from aiperf.plugin.registry import Registry
 from aiperf.plugin.types import (
     Category,
     PluginAttributeError,
@@ -17,6 +17,7 @@ from aiperf.plugin.types import (
     PluginError,
     PluginImportError,
     TypeNotFoundError,
+    folded,
 )
 
 _SLOW_NS = clock.SECOND

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from aiperf.plugin import lookup, registry
 from aiperf.plugin.lookup import find_registered_name, get_entry, iter_entries
-from aiperf.plugin.registry import folded
-from aiperf.plugin.types import Category, PackageInfo, PluginEntry, PluginError
+from aiperf.plugin.types import Category, PackageInfo, PluginEntry, PluginError, folded
 
 if TYPE_CHECKING:
     from enum import Enum

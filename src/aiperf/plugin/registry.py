@@ -11,7 +11,7 @@ import yaml
 
 from aiperf.plugin import manifests
 from aiperf.plugin.manifests import Manifest
-from aiperf.plugin.types import BUILTIN, Category, PluginEntry, PluginError
+from aiperf.plugin.types import BUILTIN, Category, PluginEntry, PluginError, folded
 
 _log = logging.getLogger(__name__)
 logging.getLogger("aiperf").addHandler(logging.NullHandler())  # verbs tell what is noted; Python would print it once more
@@ -33,11 +33,6 @@ class RefusedError(PluginError):
     def __init__(self, reason: str, place: tuple[str, ...] = ()) -> None:
         self.place = place
         super().__init__(reason)
-
-
-def folded(name: str) -> str:
-    """Names are matched without regard to case and to - or _."""
-    return name.strip().lower().replace("-", "_")
 
 
 def category(name: str, said: Mapping[str, Any]) -> Category:

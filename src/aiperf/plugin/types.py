@@ -10,6 +10,11 @@ BUILTIN = "aiperf"
 """The package that comes with the registry."""
 
 
+def folded(name: str) -> str:
+    """Names are matched without regard to case and to - or _."""
+    return name.strip().lower().replace("-", "_")
+
+
 class PluginError(ConfigError):
     """Something in the registry, or reached through it, cannot be used."""
 

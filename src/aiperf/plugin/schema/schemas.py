@@ -8,9 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from aiperf.plugin.registry import folded
 from aiperf.plugin.schema.reading import ManifestError, composed, decoded, located, position, read
-from aiperf.plugin.types import Category, PackageInfo, PluginEntry
+from aiperf.plugin.types import Category, PackageInfo, PluginEntry, folded
 
 __all__ = [
     "AIPerfBaseModel", "CategoriesManifest", "CategorySpec", "DatasetComposerMetadata", "EndpointMetadata", "GPUTelemetryCollectorMetadata",
