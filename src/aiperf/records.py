@@ -21,6 +21,9 @@ CHANNELS = ("role", "reasoning", "content", "tool_call", "usage", "error", "done
 TOKEN_CHANNELS = ("reasoning", "content", "tool_call")
 """Channels that carry generated tokens; nothing else is ever timed as a token."""
 
+LARGEST_COUNT = 2**31 - 1
+"""What a column of tokens can hold."""
+
 _NS = pa.int64()
 _NAME = pa.dictionary(pa.int32(), pa.string())
 

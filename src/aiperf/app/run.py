@@ -17,6 +17,7 @@ from aiperf.app.probe import Found, patience, prepared, probe
 from aiperf.app.served import METRICS_S, metrics_texts, served
 from aiperf.app.session import Journal, Run, keep_plan
 from aiperf.cluster.local import Worker
+from aiperf.config.endpoint import Endpoint
 from aiperf.config.secrets import redacted
 from aiperf.errors import AiperfError, ClientError, ConfigError, MeasureError
 from aiperf.plugin.plugins import make
@@ -167,16 +168,18 @@ def _measured(run: Run) -> int:
 
 def _ready(run: Run, urls: tuple[str, ...]) -> tuple[HttpFetch, Target, Found]:
     options = run.experiment.endpoint
-    fetch = HttpFetch({**request_headers(options), "X-Request-ID": f"{run.name}-probe"}, options.ca_path)
-    until = patience(options)
-    target = prepared(options, urls, exact=run.experiment.dataset.output_tokens.exact, fetch=fetch, until_ns=until)
-    target = dressed(target)
-    fetch = HttpFetch({**request_headers(target.worn or options), "X-Request-ID": f"{run.name}-probe"}, options.ca_path)
+    until, exact = patience(options), run.experiment.dataset.output_tokens.exact
+    target = dressed(prepared(options, urls, exact=exact, fetch=_fetch(run, options), until_ns=until))
+    fetch = _fetch(run, target.worn or options)
     target, found = probe(target, run.plan.wording, fetch=fetch, until_ns=until, source=run.plan.source)
     run.journal.facts |= {"urls": list(urls), "model": target.model, "probe": found.facts()}
     _log.info("server %s", found)
     run.screen.line(f"server    {target.model} at {', '.join(dict.fromkeys(urls))} {found.words()}")
     return fetch, target, found
+
+
+def _fetch(run: Run, options: Endpoint) -> HttpFetch:
+    return HttpFetch({**request_headers(options), "X-Request-ID": f"{run.name}-probe"}, options.ca_path)
 
 
 def _loaded(run: Run, target: Target, found: Found, heard: Any) -> Outcome:

@@ -14,6 +14,7 @@ from aiperf.config.timing import Timing
 from aiperf.config.tokenizer import Tokenizer
 from aiperf.plugin import options as own
 from aiperf.plugin import plugins
+from aiperf.plugin.border import told
 from aiperf.plugin.metrics import metric
 from aiperf.plugin.types import PluginEntry, PluginError
 
@@ -74,7 +75,7 @@ def _problem(category: str, name: Any) -> str | None:
         if isinstance(name, str):
             plugins.get_entry(category, name)
     except PluginError as exc:
-        return " ".join(str(exc).split())
+        return told(exc)
     return None
 
 
@@ -149,7 +150,7 @@ def _options(check: Check[Experiment], group: str, said: Mapping[str, Any], entr
         try:
             cls = plugins.get_class(entry.category, entry.class_path)
         except PluginError as exc:
-            check.add(place, " ".join(str(exc).split()))
+            check.add(place, told(exc))
             return
         known |= dict.fromkeys(own.names(model) if (model := own.model(cls)) is not None else ())
         for path, what in own.checked(cls, said)[1]:

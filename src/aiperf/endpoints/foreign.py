@@ -21,10 +21,10 @@ from aiperf.finite import is_finite_value
 from aiperf.plugin.border import border, told
 from aiperf.plugin.returned import shown
 from aiperf.plugin.types import PluginEntry, PluginError
+from aiperf.records import LARGEST_COUNT
 from aiperf.seams import Answer, Said
 from aiperf.workload import Turn
 
-_LARGEST_COUNT = 2**31 - 1
 _BINARY = re.compile(r"\s*(image|audio|video|font)/|\s*application/(octet-stream|pdf|zip)", re.IGNORECASE)
 _COUNTS = (
     ("input_tokens", ("prompt_tokens", "input_tokens"), ()),
@@ -224,7 +224,7 @@ class _Reading:
         for counted, names, groups in _COUNTS:
             places = [*(_get(usage, group) for group in groups), usage]
             counts = (_get(place, name) for place in places for name in names)
-            if (count := next((n for n in counts if is_finite_value(n) and 0 <= n <= _LARGEST_COUNT and n == int(n)), None)) is not None:
+            if (count := next((n for n in counts if is_finite_value(n) and 0 <= n <= LARGEST_COUNT and n == int(n)), None)) is not None:
                 setattr(self.said, counted, int(count))
 
     def _channel(self, data: Any) -> int:

@@ -14,7 +14,7 @@ from aiperf.config.endpoint import Endpoint as Options
 from aiperf.endpoints import sse
 from aiperf.endpoints.status import body_sample, error_of, sample
 from aiperf.errors import ClientError
-from aiperf.records import CHANNELS
+from aiperf.records import CHANNELS, LARGEST_COUNT
 from aiperf.seams import Answer, Said
 from aiperf.workload import Turn
 
@@ -24,7 +24,6 @@ RANKED = (ROLE, REASONING, TOOL_CALL, CONTENT)
 
 _TOKENS = (REASONING, CONTENT, TOOL_CALL)
 _THINK = "<think>"
-_LARGEST_COUNT = 2**31 - 1
 _UNREADABLE = (msgspec.DecodeError, ValueError, RecursionError)
 
 
@@ -309,4 +308,4 @@ def _count(value: Any) -> int | None:
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int):
         return None
-    return value if 0 <= value <= _LARGEST_COUNT else None
+    return value if 0 <= value <= LARGEST_COUNT else None

@@ -3,7 +3,6 @@
 from aiperf.config.endpoint import Endpoint as Options
 from aiperf.plugin import options as own
 from aiperf.plugin import plugins
-from aiperf.plugin.types import PluginError
 from aiperf.seams import Endpoint
 
 
@@ -17,7 +16,5 @@ def spoken(options: Options, *, model: str, exact: bool, usage: bool = True) -> 
     from aiperf.endpoints import foreign  # noqa: PLC0415 - models that only plugins of that kind need
 
     entry = plugins.get_entry("endpoint", options.type)
-    checked, problems = own.checked(cls, options.options)
-    if problems:
-        raise PluginError([f"{entry.label}: endpoint.options.{'.'.join(path)}: {what}" for path, what in problems])
-    return foreign.Foreign(entry, cls, foreign.described(options, model=model, exact=exact, usage=usage), options=checked)
+    about = foreign.described(options, model=model, exact=exact, usage=usage)
+    return foreign.Foreign(entry, cls, about, **own.given(entry, cls, options.options, "endpoint.options"))

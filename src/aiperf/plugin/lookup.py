@@ -134,10 +134,7 @@ def make(category: str, name: str, *args: Any, options: Mapping[str, Any] | None
     """
     entry = get_entry(category, name)
     cls = load(entry)
-    if own.model(cls) is not None:
-        kwargs["options"], problems = own.checked(cls, options or {})
-        if problems:
-            raise PluginError([f"{entry.label}: options.{'.'.join(path)}: {what}" for path, what in problems])
+    kwargs |= own.given(entry, cls, options or {})
     if entry.is_builtin:
         return cls(*args, **kwargs)
     with border(entry):

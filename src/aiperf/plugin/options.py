@@ -5,6 +5,7 @@ from dataclasses import fields, is_dataclass
 from typing import Any
 
 from aiperf.plugin.border import told
+from aiperf.plugin.types import PluginEntry, PluginError
 
 Problem = tuple[tuple[str, ...], str]
 """A key below `options`, and what is wrong with it."""
@@ -21,13 +22,21 @@ def names(options: Any) -> tuple[str, ...]:
     return tuple(options.model_fields) if hasattr(options, "model_fields") else tuple(field.name for field in fields(options))
 
 
+def given(entry: PluginEntry, cls: Any, said: Mapping[str, Any], where: str = "options") -> dict[str, Any]:
+    """What the class is to be called with for its own knobs: nothing if it has none. Raises PluginError with every mistake."""
+    found, problems = checked(cls, said)
+    if problems:
+        raise PluginError([f"{entry.label}: {where}.{'.'.join(path)}: {what}" for path, what in problems])
+    return {} if found is None else {"options": found}
+
+
 def checked(cls: Any, said: Mapping[str, Any]) -> tuple[Any, tuple[Problem, ...]]:
     """Those of the values that are the class's own, as its `Options` (None if it has none), and what is wrong with them."""
-    from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415 - only for plugins that have options
-
     options = model(cls)
     if options is None:
         return None, ()
+    from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415 - only for plugins that have options
+
     try:
         return TypeAdapter(options).validate_python({key: said[key] for key in names(options) if key in said}), ()
     except ValidationError as exc:

@@ -9,11 +9,10 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from aiperf.records import CHANNELS, ERRORS
+from aiperf.records import CHANNELS, ERRORS, LARGEST_COUNT
 from aiperf.seams import SAYS, Event, Said
 from aiperf.workload import Lengths, Phase, Schedule, Turn
 
-_LARGEST_COUNT = 2**31 - 1
 _PHASES = ("warmup", "profiling")
 Ours = TypeVar("Ours")
 
@@ -63,7 +62,7 @@ def _answer(found: Any, answer: Any) -> Said:
 
 
 def _counts(*counts: int | None) -> None:
-    if wrong := [count for count in counts if count is not None and not 0 <= count <= _LARGEST_COUNT]:
+    if wrong := [count for count in counts if count is not None and not 0 <= count <= LARGEST_COUNT]:
         raise ValueError(f"a count that there cannot be: {wrong[0]}")
 
 

@@ -9,13 +9,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from aiperf.endpoints.sse import is_stream
-from aiperf.records import CHANNELS, PHASES, TOKEN_CHANNELS
+from aiperf.records import CHANNELS, LARGEST_COUNT, PHASES, TOKEN_CHANNELS
 from aiperf.seams import Said
 from aiperf.spool import MERGED, TOGETHER, USER, WHOLE, Exchange
 
 _IS_TOKEN = tuple(channel in TOKEN_CHANNELS for channel in CHANNELS)
 _REASONING = CHANNELS.index("reasoning")
-_LARGEST_COUNT = 2**31 - 1
 _LATE_ENDS = ("truncated", "reset")
 
 
@@ -156,7 +155,7 @@ def _counts(said: Said, places: Sequence[int]) -> list[int]:
 
 def _asked_output(exchange: Exchange, said: Said) -> int | None:
     """What was asked for in all: each answer to a batch is to be as long."""
-    return min(exchange.asked_output * said.choices, _LARGEST_COUNT) or None
+    return min(exchange.asked_output * said.choices, LARGEST_COUNT) or None
 
 
 def _output_tokens(said: Said, tokens: Tokens) -> int | None:
