@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from aiperf.config.dataset import Dataset
 from aiperf.dataset.bank import COMMON, Wording
 from aiperf.dataset.custom import CustomDatasetComposer
-from aiperf.dataset.mooncake_rows import BLOCK
+from aiperf.dataset.fields import BLOCK
 from harness import Table
 
 PAGE = 16

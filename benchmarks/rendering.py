@@ -22,7 +22,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from aiperf import chance
 from aiperf.config.dataset import Dataset
-from aiperf.config.tokenizer import Tokenizer as Named
+from aiperf.config.dataset import Tokenizer as Named
 from aiperf.dataset.bank import COMMON, Bank, Wording
 from aiperf.dataset.tokenizer import Loaded, load
 from aiperf.dataset.vocabulary import bank_of

@@ -26,8 +26,9 @@ from pathlib import Path
 
 import pytest
 
-from aiperf.config import describe
 from aiperf.config.compose import load
+from aiperf.config.experiment import Experiment
+from aiperf.config.keys import rows as rows_of
 from aiperf.config.simulator import SHARES
 from aiperf.metrics.statistics import floor
 from aiperf.plugin.metrics import of_requests, of_runs
@@ -90,6 +91,15 @@ EXPECTED = {
         ("aiperf plugins new dataset_sampler far_apart", 0, r"^aiperf-far-apart: a plugin that works"),
         ("python -m pip install -e ./aiperf-far-apart", 0, r"^aiperf_far_apart-0\.1\.0"),
         ("python -m pytest ./aiperf-far-apart", 0, r"\d passed"),
+    ),
+    "docs/rehearsal.md": (
+        ("aiperf experiment=thursday", 0, r"^server    simulator at memory://simulator"),
+        ("aiperf experiment=thursday timing.rate=26", 0, r"^VALID"),
+        ("aiperf experiment=thursday timing.rate=30", 0, r"^VALID"),
+        ('aiperf query "SELECT', 0, r"30(\.0)? +time_to_first_token +p99"),
+        ("aiperf experiment=thursday timing.stop.duration_s=36000", 0, r"^VALID"),
+        ("aiperf experiment=thursday endpoint=vllm", 0, r"^VALID"),
+        ("aiperf experiment=thursday endpoint.simulator.preset=overloaded", 0, r"^VALID"),
     ),
     "docs/configuration.md": (),
     "docs/metrics.md": (),
@@ -340,7 +350,7 @@ def test_every_link_leads_somewhere(name: str) -> None:
 
 @pytest.mark.parametrize("name", PAGES)
 def test_every_key_that_is_named_exists(name: str) -> None:
-    keys = {row.path for row in describe.everything()}
+    keys = {key.dotted for key in rows_of(Experiment)}
     above = {".".join(key.split(".")[:depth]) for key in keys for depth in range(1, key.count(".") + 2)}
     groups = {key.split(".")[0] for key in keys if "." in key}
     free = tuple(f"{key}." for key in ("goodput.slos", "endpoint.extra", "endpoint.headers", "endpoint.options"))
@@ -391,7 +401,7 @@ class TestErrors:
         assert sorted(re.findall(r"`(\w+)`", sentence[1])) == sorted(NOT_FAILURES)
 
     def test_the_deadlines_are_the_defaults(self) -> None:
-        defaults = {row.path: float(row.default) for row in describe.everything() if row.path.startswith("endpoint.timeout_s.")}
+        defaults = {key.dotted: float(key.default_text) for key in rows_of(Experiment) if key.dotted.startswith("endpoint.timeout_s.")}
         told = dict(re.findall(r"`(endpoint\.timeout_s\.\w+)` \((\d+) s\)", page("docs/errors.md")))
         assert {key: float(seconds) for key, seconds in told.items()} == defaults
 

@@ -5,7 +5,6 @@ numpy's numbers are known by the abstract classes that they are registered with,
 
 import contextlib
 import math
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from numbers import Real
 from typing import Annotated, Any
@@ -35,31 +34,22 @@ def is_finite_value(value: object) -> bool:
 
 def scrub_non_finite(value: Any) -> Any:
     """The same with every non-finite number as None, walking dicts, lists and tuples; numpy's values become Python's."""
-    if value is None or isinstance(value, (str, bytes, bool)):
-        return value
+    if _is_numpys(value) and hasattr(value, "tolist"):
+        value = value.tolist()
     if isinstance(value, Mapping):
         return {key: scrub_non_finite(item) for key, item in value.items()}
     if isinstance(value, list):
         return [scrub_non_finite(item) for item in value]
     if isinstance(value, tuple):
         return tuple(scrub_non_finite(item) for item in value)
-    return _scrubbed(value)
+    if isinstance(value, bool) or not isinstance(value, Real):
+        return value
+    plain = float(value) if _is_numpys(value) else value  # a long double stays numpy's own
+    return plain if is_finite_value(value) else None
 
 
-def _scrubbed(value: Any) -> Any:
-    if isinstance(value, Real):
-        if not is_finite_value(value):
-            return None
-        return value if type(value).__module__ != "numpy" else _python(value)
-    if type(value).__module__ == "numpy" and hasattr(value, "tolist"):
-        plain = value.tolist()
-        return scrub_non_finite(plain) if isinstance(plain, (list, bool)) else plain
-    return value
-
-
-def _python(value: Any) -> int | float:
-    plain = value.tolist()
-    return plain if type(plain) in (int, float) else float(plain)  # a long double stays numpy's own
+def _is_numpys(value: object) -> bool:
+    return type(value).__module__ == "numpy"
 
 
 def _floats(values: Iterable[float | None]) -> Iterator[float]:
@@ -70,30 +60,27 @@ def _floats(values: Iterable[float | None]) -> Iterator[float]:
 
 
 def _kept(values: Iterable[float | None]) -> Any:
-    numpy = sys.modules.get("numpy")
-    if numpy is not None and isinstance(values, numpy.ndarray) and values.dtype.kind in "fiu":
-        floats = values.astype(numpy.float64, copy=False)
-        return floats[numpy.isfinite(floats)]
-    return list(_floats(values))
+    """The finite values, as an array."""
+    import numpy as np  # noqa: PLC0415 - a tenth of a second that only who computes pays
 
-
-def _sum(kept: Any) -> float:
-    return math.fsum(kept) if isinstance(kept, list) else float(kept.sum())
+    array = values if isinstance(values, np.ndarray) and values.dtype.kind in "fiu" else np.array(list(_floats(values)))
+    floats = array.astype(np.float64, copy=False)
+    return floats[np.isfinite(floats)]
 
 
 def _scale(kept: Any) -> float:
     """A power of two by which the values can be divided without a rounding, so that no sum of squares overflows."""
-    largest = max(abs(float(max(kept))), abs(float(min(kept)))) if isinstance(kept, list) else max(abs(kept.max()), abs(kept.min()))
+    largest = max(abs(kept.max()), abs(kept.min()))
     return math.ldexp(1.0, max(math.frexp(largest)[1] - 1, -1000)) if largest else 1.0
 
 
 def nan_safe_mean(values: Iterable[float | None]) -> float | None:
-    """The mean of the finite values; None if there is none. An array is summed as it lies, pairwise."""
+    """The mean of the finite values, summed pairwise; None if there is none."""
     kept = _kept(values)
     if not len(kept):
         return None
     scale = _scale(kept)
-    return _sum([v / scale for v in kept] if isinstance(kept, list) else kept / scale) / len(kept) * scale
+    return float((kept / scale).sum()) / len(kept) * scale
 
 
 def nan_safe_std(values: Iterable[float | None]) -> float | None:
@@ -102,8 +89,7 @@ def nan_safe_std(values: Iterable[float | None]) -> float | None:
     if len(kept) < 2:
         return None
     scale = _scale(kept)
-    parts = [v / scale for v in kept] if isinstance(kept, list) else kept / scale
-    mean = _sum(parts) / len(kept)
-    squares = [(v - mean) ** 2 for v in parts] if isinstance(parts, list) else (parts - mean) ** 2
-    found = math.sqrt(_sum(squares) / (len(kept) - 1)) * scale
+    parts = kept / scale
+    squares = (parts - float(parts.sum()) / len(parts)) ** 2
+    found = math.sqrt(float(squares.sum()) / (len(parts) - 1)) * scale
     return found if math.isfinite(found) else None

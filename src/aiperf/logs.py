@@ -13,7 +13,6 @@ from pathlib import Path
 
 NAME = "aiperf"
 _SILENT = logging.CRITICAL + 1
-_VERBOSE = (_SILENT, logging.INFO, logging.DEBUG)
 _LINE = "%(asctime)s %(levelname)s %(name)s [%(process)d] %(message)s"
 
 _logger = logging.getLogger(NAME)
@@ -31,7 +30,7 @@ def configure(path: Path | None, level: str, *, verbose: int = 0) -> None:
     if path is not None:
         _add(_Handler(_File(path)), logging.getLevelNamesMapping()[level.upper()])
     if verbose > 0:
-        _add(_Handler(_StandardError()), _VERBOSE[min(verbose, len(_VERBOSE) - 1)])
+        _add(_Handler(_StandardError()), logging.DEBUG if verbose > 1 else logging.INFO)
 
 
 def close() -> None:
@@ -87,9 +86,6 @@ class _File:
             raise OSError(f"{self._path}: {written} of {len(line)} bytes written")
         return written
 
-    def flush(self) -> None:
-        """Nothing is held back."""
-
     def close(self) -> None:
         """Let go of it."""
         if self._fd is not None:
@@ -106,12 +102,6 @@ class _StandardError:
         sys.stderr.flush()
         return written
 
-    def flush(self) -> None:
-        """Nothing is held back."""
-
-    def close(self) -> None:
-        """It is not ours."""
-
 
 class _Handler(logging.StreamHandler[_File | _StandardError]):
     """What goes wrong with a line costs that line, and is counted: no traceback in the midst of a run."""
@@ -125,7 +115,8 @@ class _Handler(logging.StreamHandler[_File | _StandardError]):
         self.dropped += 1
 
     def close(self) -> None:
-        self.stream.close()
+        if isinstance(self.stream, _File):
+            self.stream.close()
         super().close()
 
 

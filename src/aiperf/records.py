@@ -16,6 +16,9 @@ ERRORS = (
 NOT_FAILURES = ("unsent", "abandoned", "cancelled")
 """Classes that are ours or the plan's doing: in the ledger, not in the error rate."""
 
+STOP_RULES = ("duration", "requests", "precision", "max_errors", "until")
+"""How the reason of an `unsent` request begins that a stop rule left behind: as the experiment had it, so it voids nothing."""
+
 PHASES = ("warmup", "profiling")
 CHANNELS = ("role", "reasoning", "content", "tool_call", "usage", "error", "done")
 TOKEN_CHANNELS = ("reasoning", "content", "tool_call")

@@ -12,20 +12,26 @@ STATS = ("avg", "min", "max", "std", "sum", "p1", "p5", "p10", "p25", "p50", "p7
 REASONS = (
     "no_results", "late_generator", "plan_not_met", "level_not_held", "generator_saturated", "unsent", "errors",
     "no_tokens", "input_length", "output_length", "coalesced_first_tokens", "too_few_samples", "clock_step", "generator_died",
-    "lost_frames", "invariant",
+    "lost_frames", "invariant", "trend",
 )  # fmt: skip
 """Every reason for which a run is void, by name; `verdict.ignore` takes these."""
 
 
 @dataclass(frozen=True, slots=True)
 class MetricValue:
-    """One metric of one run: a value per statistic in `unit`, the sample count behind it, and what could not be supported."""
+    """One metric of one run: a value per statistic in `unit`, the sample count behind it, and what could not be supported.
+
+    `intervals` hold 95 % confidence bounds by statistic and `effective` the effective sample count of each; a statistic
+    without an interval had too little to make one from.
+    """
 
     metric: str
     unit: str
     stats: Mapping[str, float | None]
     n: int
     unsupported: tuple[str, ...] = ()
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    effective: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +152,10 @@ class Pulse(msgspec.Struct, frozen=True, array_like=True):
     busy: float
     first: dict[int, int]
     total: dict[int, int]
+
+
+PULSED = {"time_to_first_token": "first", "request_latency": "total"}
+"""Metrics that a pulse can judge, and the histogram that stands for each."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -337,14 +337,28 @@ class Cluster(Protocol):
     def tell(self, worker: str, message: object) -> None:
         """Send a message down; to a worker that is gone, nothing."""
 
-    def wait(self, timeout_s: float) -> list[Event]:
-        """What happened since the last call, waiting for something if nothing did."""
+    def wait(self, timeout_s: float, hear: Callable[[Event], None]) -> None:
+        """Tell what happened since the last call, waiting for something if nothing did; one that works instead of waiting tells at once."""
 
     def end(self, worker: str) -> None:
         """Kill one worker, whatever it does; `wait` tells of it."""
 
     def close(self) -> None:
         """End what still runs."""
+
+
+class StopRule(Protocol):
+    """Says from the pulses when enough has been sent. What waits then is `unsent` for this reason; what is in flight has its grace."""
+
+    def __call__(self, pulse: Pulse) -> str | None:
+        """Why nothing new is to be sent, in a word; None: go on. Called for each pulse."""
+
+
+class Precision(Protocol):
+    """Judges from pulses whether what was asked for is known well enough; each is shown to it once, in the order in which they came."""
+
+    def __call__(self, pulse: Pulse) -> bool:
+        """Whether it is, with this pulse of the run."""
 
 
 class Screen(Protocol):
@@ -371,3 +385,6 @@ class Fetch(Protocol):
 
     def __call__(self, url: str, body: bytes | None = None, *, timeout_s: float = 5.0) -> Response:
         """Status, headers (lower case) and body."""
+
+    def watched(self, url: str, body: bytes, *, timeout_s: float) -> tuple[Response, bool]:
+        """The same of a POST, and whether the server then closed a connection that it had promised to keep."""

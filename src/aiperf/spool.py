@@ -28,10 +28,11 @@ _QUEUE = 16
 _SMALLEST, _LARGEST = 5, 1 << 30
 
 # What is known of a read's arrival; reads without a mark are WHOLE.
-WHOLE, DRAINED, APART, TOGETHER, MERGED, USER = range(6)
+WHOLE, DRAINED, APART, TOGETHER, MERGED, USER, VIRTUAL = range(7)
 """WHOLE: all that waited, the stamp is its last segment's. DRAINED: up to an event's end, with nothing behind it.
 APART: up to an event's end, and the bytes behind have a later stamp. TOGETHER: several events in one segment.
-MERGED: the kernel's stamp may be a later segment's. USER: no kernel stamp, read in user space."""
+MERGED: the kernel's stamp may be a later segment's. USER: no kernel stamp, read in user space.
+VIRTUAL: on a clock that jumps, so exact for all."""
 
 
 class Exchange(msgspec.Struct, array_like=True, gc=False):

@@ -8,7 +8,7 @@ import pytest
 
 from aiperf import logs
 from aiperf.app import finish
-from aiperf.app.brought import packages
+from aiperf.app.host import packages
 from aiperf.config.experiment import Experiment
 from aiperf.errors import MeasureError
 from aiperf.plugin import plugins

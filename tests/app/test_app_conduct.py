@@ -10,8 +10,9 @@ import pytest
 
 from aiperf.app.conduct import HURRY_NS, Conductor, Interrupts, Outcome, interrupts
 from aiperf.clock import SECOND
+from aiperf.cluster.inline import InlineCluster
 from aiperf.results import Outlook, Pulse
-from aiperf.seams import Event, Job
+from aiperf.seams import Channel, Event, Job, StopRule
 
 GENERATORS = [Job("generator-0", "m:f", None), Job("generator-1", "m:f", None)]
 PROCESSORS = [Job("processor-0", "m:f", None), Job("processor-1", "m:f", None)]
@@ -39,10 +40,11 @@ class Scripted:
     def tell(self, worker: str, message: object) -> None:
         self.log.append((worker, message))
 
-    def wait(self, timeout_s: float) -> list[Event]:
+    def wait(self, timeout_s: float, hear: Callable[[Event], None]) -> None:
         assert 0 < timeout_s <= 1
         entry = self.script.popleft()
-        return entry() if callable(entry) else entry
+        for event in entry() if callable(entry) else entry:
+            hear(event)
 
     def end(self, worker: str) -> None:
         self.log.append((worker, "end"))
@@ -50,7 +52,7 @@ class Scripted:
     def close(self) -> None:
         self.log.append(("", "close"))
 
-    def told(self, message: str) -> list[str]:
+    def told(self, message: object) -> list[str]:
         return sorted(name for name, what in self.log if what == message)
 
 
@@ -261,3 +263,94 @@ def test_a_second_ctrl_c_does_not_wait_for_generators() -> None:
     with pytest.raises(KeyboardInterrupt):
         Conductor(cluster, Seen()).run(GENERATORS, PROCESSORS, heard)
     assert cluster.told("end") == ["generator-0", "generator-1"]
+
+
+def ruled(rule: StopRule, *script: list[Event] | Callable[[], list[Event]], heard: Interrupts | None = None) -> tuple[Scripted, Seen]:
+    cluster, seen = Scripted(deque(script)), Seen()
+    Conductor(cluster, seen, stop=rule).run(GENERATORS, PROCESSORS, heard or Interrupts())
+    return cluster, seen
+
+
+def after(sent: int) -> StopRule:
+    return lambda one: "enough" if one.sent >= sent else None
+
+
+def cut(name: str, cut_ns: int | None) -> list[Event]:
+    return [Event(name, {"cut_ns": cut_ns}), Event(name, ended=True)]
+
+
+def test_a_stop_rule_s_word_is_told_once_to_every_generator_and_no_ctrl_c_is_needed() -> None:
+    pulses = [Event("generator-0", pulse(sent)) for sent in (1, 2, 3, 4)]
+    cluster, seen = ruled(after(2), pulses, said("generator-0"), said("generator-1"), [*said("processor-0"), *said("processor-1")])
+    assert cluster.told(("end", "enough")) == ["generator-0", "generator-1"]
+    assert cluster.told("stop") == []
+    assert seen.lines == ["ending: enough; nothing new is sent"]
+    assert [one.sent for one in seen.pulses] == [1, 2, 3, 4]
+
+
+def test_processors_are_told_where_the_plan_was_cut_before_they_finish_also_one_that_begins_again() -> None:
+    killed = Event("processor-1", ended=True, error="was killed by signal 9")
+    cluster, _ = ruled(
+        after(1), [Event("generator-0", pulse())], cut("generator-0", 7), cut("generator-1", 5),
+        [*said("processor-0"), killed], said("processor-1"),
+    )  # fmt: skip
+    for name, times in (("processor-0", 1), ("processor-1", 2)):
+        assert [what for who, what in cluster.log if who == name and what != "start"] == [("cut", 5), "finish"] * times
+
+
+def test_a_plan_that_was_not_cut_is_whole() -> None:
+    cluster, _ = ruled(after(9), cut("generator-0", None), cut("generator-1", None), [*said("processor-0"), *said("processor-1")])
+    assert cluster.told("finish") == ["processor-0", "processor-1"]
+    assert not [what for _, what in cluster.log if isinstance(what, tuple)]
+
+
+def test_ctrl_c_goes_before_a_stop_rule() -> None:
+    heard = Interrupts()
+    heard.patient = True
+
+    def interrupt() -> list[Event]:
+        heard(signal.SIGINT, None)
+        return [Event("generator-0", pulse(5))]
+
+    ends = said("generator-0"), said("generator-1"), [*said("processor-0"), *said("processor-1")]
+    cluster, _ = ruled(after(1), interrupt, *ends, heard=heard)
+    assert cluster.told("stop") == ["generator-0", "generator-1"]
+    assert cluster.told(("end", "enough")) == []
+
+
+def told_at_once(channel: Channel, count: int) -> None:
+    """A generator that ends when it is told to, and says how many pulses that took."""
+    told: list[object] = []
+    for sent in range(count):
+        channel.tell(pulse(sent))
+        if told := channel.told():
+            break
+    channel.tell({"sent": sent, "told": told, "cut_ns": None})
+
+
+def told_to_finish(channel: Channel, _: object) -> None:
+    channel.tell({"done": True, "told": channel.told()})
+
+
+def test_in_one_process_a_rule_acts_at_the_very_pulse_and_a_screen_sees_each_as_it_comes() -> None:
+    cluster, seen = InlineCluster(), Seen()
+    jobs = [Job("g", f"{__name__}:told_at_once", 1000)], [Job("p", f"{__name__}:told_to_finish", None)]
+    outcome = Conductor(cluster, seen, stop=after(7)).run(*jobs, Interrupts())
+    assert outcome.generators["g"] == {"sent": 7, "told": [("end", "enough")], "cut_ns": None}
+    assert outcome.processors["p"] == {"done": True, "told": ["finish"]}
+    assert [one.sent for one in seen.pulses] == list(range(8))
+
+
+def test_in_one_process_ctrl_c_reaches_the_load_at_once() -> None:
+    heard, seen = Interrupts(), Seen()
+    heard.patient = True
+
+    def interrupt(one: Pulse) -> None:
+        if one.sent == 5:
+            heard(signal.SIGINT, None)
+
+    jobs = [Job("g", f"{__name__}:told_at_once", 1000)], [Job("p", f"{__name__}:told_to_finish", None)]
+    outcome = Conductor(InlineCluster(), seen, stop=interrupt).run(*jobs, heard)
+    assert outcome.stopped
+    assert outcome.generators["g"] == {"sent": 5, "told": ["stop"], "cut_ns": None}
+    assert len(seen.lines) == 1

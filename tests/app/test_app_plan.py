@@ -12,7 +12,7 @@ from aiperf.app.data import data, salt_of
 from aiperf.app.plan import Plan
 from aiperf.app.session import table
 from aiperf.app.words import lines
-from aiperf.config.experiment import Experiment
+from aiperf.config.experiment import Experiment, Goodput
 from aiperf.errors import ConfigError
 from aiperf.store.parquet import PLAN_SCHEMA
 from aiperf.workload import WARMUP_FROM
@@ -140,3 +140,13 @@ def test_a_trace_in_words(tmp_path: Path) -> None:
     said = "\n".join(lines(of, made(of)))
     assert "the recorded times, 2 times as fast" in said
     assert "prompts of 100 to 105 (mean 102) tokens, text unique to this run; answers of 5 to 10 (mean 8) tokens asked for" in said
+
+
+def test_a_promise_that_the_plan_cannot_support_is_said_before_it_starts() -> None:
+    slos = {"time_to_first_token": {"p99": 400, "p90": 300, "avg": 200}, "inter_chunk_latency": {"p99": 9}}
+    said = []
+    for count in (200, 662):
+        of = closed(stop={"requests": count}).model_copy(update={"goodput": Goodput(slos=slos)})
+        said += [line for line in lines(of, made(of)) if line.startswith("note")]
+    needs = "goodput.slos.time_to_first_token.p99 needs 662 requests, the plan holds 200"
+    assert said == [f"note      {needs}: the verdict will be INVALID (too_few_samples)"]

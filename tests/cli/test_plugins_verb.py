@@ -207,7 +207,7 @@ class TestPlugin:
     @pytest.mark.parametrize(
         ("argv", "said_"),
         [
-            (["endpont"], "there is no category 'endpont', did you mean endpoint? Known: endpoint, transport"),
+            (["endpont"], "there is no category 'endpont' of plugins. Did you mean 'endpoint'? Known: accuracy_benchmark, "),
             (["endpoint", "chatt"], "Type 'chatt' not found for category 'endpoint'.\nDid you mean 'chat'?"),
             (["endpoint", "os:system"], "No installed package declares this class for endpoint."),
             (["ramp", "linear"], "Known: none yet."),

@@ -1,21 +1,24 @@
 from pathlib import Path
 
+import describe
 import yaml
 
-from aiperf.config import describe, roots
+from aiperf.config import roots
+from aiperf.config.arguments import load_part
 from aiperf.config.endpoint import Endpoint
 from aiperf.config.experiment import Experiment
-from aiperf.config.keys import fields, lookup, sentences, walk
-from aiperf.config.settings import load_part
+from aiperf.config.keys import fields, lookup, rows, sentences, walk
 from aiperf.config.simulator import Simulator
 from aiperf.plugin.metrics import of_requests, of_runs
 
 
 def test_the_pages_are_current(tmp_path: Path):
-    """`python -m aiperf.config.describe` writes them."""
+    """`python tests/config/describe.py` writes them."""
     describe.write(tmp_path)
     for name in ("configuration.md", "metrics.md"):
-        assert (roots.packaged() / "docs" / name).read_text() == (tmp_path / name).read_text(), f"docs/{name} is old"
+        assert (roots.packaged() / "docs" / name).read_text() == (tmp_path / name).read_text(), (
+            f"docs/{name} is old: run python tests/config/describe.py"
+        )
 
 
 def test_every_key_has_a_sentence():
@@ -25,16 +28,16 @@ def test_every_key_has_a_sentence():
 
 def test_every_key_and_metric_is_on_its_page():
     page = describe.configuration()
-    assert [row.path for row in describe.everything() if f"`{row.path}`" not in page] == []
+    assert [key.dotted for key in rows(Experiment) if f"`{key.dotted}`" not in page] == []
     assert [entry.name for entry in (*of_requests(), *of_runs()) if f"`{entry.name}`" not in describe.metrics()] == []
 
 
 def test_units_and_bounds_are_found_through_optional_fields():
-    rows = {row.path: row for row in describe.everything()}
-    assert rows["timing.stop.duration_s"].unit == "s"
-    assert rows["timing.stop.duration_s"].takes.startswith("a number above 0 and at most 31536000")
-    assert rows["endpoint.simulator.ttft_ms"].default == "20"
-    assert rows["endpoint.connection"].takes == "one of pooled, new"
+    by_path = {key.dotted: key for key in rows(Experiment)}
+    assert by_path["timing.stop.duration_s"].unit == "s"
+    assert by_path["timing.stop.duration_s"].takes.startswith("a number above 0 and at most 31536000")
+    assert by_path["endpoint.simulator.ttft_ms"].default_text == "20"
+    assert by_path["endpoint.connection"].takes == "one of pooled, new"
 
 
 def test_a_key_below_an_open_one_is_the_open_one():

@@ -4,11 +4,13 @@ from hypothesis import strategies as st
 
 from aiperf.config import roots
 from aiperf.config.compose import load
-from aiperf.config.expected import all_paths
 from aiperf.config.experiment import Experiment
+from aiperf.config.keys import walk
 from aiperf.errors import ConfigError
 
 RATE = ("timing=request_rate",)
+PRECISE = ("timing.stop.precision=0.05",)
+PATHS = [key.dotted for key in walk(Experiment)]
 
 
 @pytest.mark.parametrize(
@@ -83,6 +85,14 @@ RATE = ("timing=request_rate",)
         (["dataset=mooncake_trace"], ["dataset.path", "is missing", "dataset.path=FILE"]),
         (["endpoint.url=http://h"], ["exclude each other"]),
         (["timing.stop.duration_s=null"], ["no stop rule"]),
+        (["timing.stop={duration_s:null,precision:0.05}"], ["no stop rule", "as well", "stop.precision", "may never be reached"]),
+        (["timing.stop.precision=5"], ["timing.stop.precision", "from 0.01 to 0.5", "5"]),
+        (["timing.stop.precision_of=request_latency.p99"], ["precision_of is not used without stop.precision"]),
+        ([*PRECISE, "timing.stop.precision_of=request_latncy.p99"], ["did you mean request_latency?", "time_to_first_token"]),
+        ([*PRECISE, "timing.stop.precision_of=inter_token_latency.p50"], ["no metric of the pulse 'inter_token_latency'"]),
+        ([*PRECISE, "timing.stop.precision_of=[request_latency.p50,request_latency.p98]"], ["no percentile 'p98'", "did you mean p9"]),
+        ([*PRECISE, "timing.stop.precision_of=request_latency"], ["no percentile ''", "p99.9"]),
+        ([*PRECISE, "endpoint.streaming=false", "timing.stop.precision_of=time_to_first_token.p50"], ["needs a streamed answer"]),
         ([*RATE, "timing.stop={requests:100000,duration_s:1}"], ["contradict each other"]),
         (["timing.warmup={requests:1,duration_s:1}"], ["contradict each other"]),
         (["timing=fixed_schedule", "timing.start_s=4", "timing.end_s=3"], ["is not after"]),
@@ -91,7 +101,7 @@ RATE = ("timing=request_rate",)
         (["timing.type=closed"], ["'closed' not found", "timing_strategy"]),
         ([*RATE, "timing.arrival=poison"], ["Did you mean 'poisson'"]),
         (["endpoint.type=caht"], ["Did you mean 'chat'"]),
-        (["endpoint.transport=carrier_pigeon"], ["Known: wire"]),
+        (["endpoint.transport=carrier_pigeon"], ["Known: memory, wire"]),
         (["dataset.type=synthetics"], ["Did you mean 'synthetic'"]),
         (["cluster.type=ray"], ["cluster", "Known: inline, local"]),
         (["ui.type=dashboard"], ["ui.type"]),
@@ -109,6 +119,7 @@ RATE = ("timing=request_rate",)
         (["endpoint.api_key=${oc.env:SURELY_NOT_SET}"], ["leads nowhere", "SURELY_NOT_SET"]),
         (["endpoint.model=${"], ["endpoint.model", "leads nowhere"]),
         (["endpoint.model=${nowhere}"], ["leads nowhere"]),
+        (["endpoint=vllm", "endpoint.url=['${nowhere}','http://h']"], ["endpoint.url", "'${nowhere}' leads nowhere"]),
         (["~timing.rate"], ["nothing to take away"]),
         (["~timing.concurrency=3"], ["another one"]),
         (["~endpoint"], ["endpoint", "missing"]),
@@ -173,6 +184,24 @@ def test_all_mistakes_at_once(write, problems):
     assert not any("no stop rule" in line for line in found), "a rule was given; it is wrong, and said to be"
 
 
+def test_a_broken_rule_hides_no_other_mistake(problems):
+    found = problems("endpoint=openai", "endpoint.type=caht", "dataset.sampling=random", "ui.type=fancy", "goodput.slos.ttft=3")
+    for words in ("endpoint.url: is missing", "'chat'", "sampling=random needs entries", "ui.type", "no metric 'ttft'"):
+        assert sum(words in line for line in found) == 1, (words, found)
+    assert len(found) == 5
+
+
+def test_every_reference_of_a_list_that_leads_nowhere_is_told(problems):
+    found = problems("endpoint=vllm", "endpoint.url=['${nowhere}','${gone}']")
+    assert [name for name in ("nowhere", "gone") if sum(f"'${{{name}}}' leads nowhere" in line for line in found) != 1] == []
+
+
+def test_hydras_own_override_is_told_like_a_choice(write, problems):
+    write("experiments/mine.yaml", "defaults:\n  - override /timing: poison\n")
+    (found,) = problems("experiment=mine")
+    assert found.startswith("experiments/mine.yaml: choose.timing: there is no timing 'poison'. Known: concurrency,")
+
+
 def test_a_secret_is_shown_by_no_message(problems):
     found = problems("endpoint.api_key=[hush]", "endpoint.headers.authorization={a:hush}", "endpoint.apikey=hush", "endpoint.headers=hush")
     found += problems("endpoint.headers.X-Kind=huшsh", "endpoint.api_key=huшsh")
@@ -184,7 +213,7 @@ def test_a_secret_is_shown_by_no_message(problems):
 
 
 def test_the_nearest_key_is_found_for_every_key_with_a_letter_missing(problems):
-    for path in all_paths(Experiment):
+    for path in PATHS:
         if len(path.rpartition(".")[2]) > 5 and not path[-1].isdigit():  # http_00 is as near to http_400 as to http_500
             assert f"did you mean {path}?" in problems(f"{path[:-3]}{path[-2:]}=1")[0]
 
@@ -199,12 +228,12 @@ def refusals(arguments: list[str]) -> tuple[str, ...]:
 
 words = st.one_of(
     st.text(max_size=40),
-    st.builds(lambda key, value: f"{key}={value}", st.sampled_from(all_paths(Experiment)), st.text(max_size=20)),
+    st.builds(lambda key, value: f"{key}={value}", st.sampled_from(PATHS), st.text(max_size=20)),
     st.builds(lambda key, value: f"{key}={value}", st.sampled_from(roots.groups()), st.text(max_size=10)),
-    st.builds(lambda sign, key: f"{sign}{key}", st.sampled_from(["~", "+", "++", ""]), st.sampled_from(all_paths(Experiment))),
+    st.builds(lambda sign, key: f"{sign}{key}", st.sampled_from(["~", "+", "++", ""]), st.sampled_from(PATHS)),
     st.builds(
         lambda key, value: f"{key}={value}",
-        st.sampled_from(all_paths(Experiment)),
+        st.sampled_from(PATHS),
         st.text(alphabet="[]{}(),:=$.\\'\"~+-0129eEaxt _", max_size=12),
     ),
 )

@@ -42,6 +42,34 @@ def broken(channel: Channel, _: object) -> None:
     raise RuntimeError("this job is broken")
 
 
+def asks(channel: Channel, _: object) -> None:
+    channel.tell("may I go on?")
+    channel.tell(channel.told())
+
+
+def test_an_inline_worker_is_heard_while_it_runs_and_answered_at_once() -> None:
+    cluster: Cluster = get_class("cluster", "inline")()
+    said: list[object] = []
+
+    def hear(event: Event) -> None:
+        said.append(event.message)
+        if event.message == "may I go on?":
+            cluster.tell(event.worker, "yes")
+
+    cluster.start(Job("one", f"{HERE}:asks", None))
+    cluster.wait(0, hear)
+    assert said == ["may I go on?", ["yes"], None]
+
+
+def test_a_bug_in_an_inline_worker_is_raised_as_it_is() -> None:
+    cluster: Cluster = get_class("cluster", "inline")()
+    heard_: list[Event] = []
+    cluster.start(Job("one", f"{HERE}:broken", None))
+    with pytest.raises(RuntimeError, match="this job is broken"):
+        cluster.wait(0, heard_.append)
+    assert heard_ == [Event("one", "before")]
+
+
 class TestEveryCluster(ClusterContract):
     entry = every("cluster")
 
@@ -52,7 +80,7 @@ def heard(cluster: Cluster, ends: int, seconds: float = 20) -> list[Event]:
     deadline = time.monotonic() + seconds
     while sum(event.ended for event in events) < ends:
         assert time.monotonic() < deadline, events
-        events += cluster.wait(0.1)
+        cluster.wait(0.1, events.append)
     return events
 
 
@@ -67,7 +95,7 @@ def test_a_local_worker_that_is_killed_or_broken_is_named(monkeypatch: pytest.Mo
     cluster.start(Job("killed", f"{HERE}:until_stopped", None))
     events: list[Event] = []
     while not events:
-        events = cluster.wait(0.1)
+        cluster.wait(0.1, events.append)
     os.kill(events[0].message, signal.SIGKILL)
     assert heard(cluster, 1)[-1] == Event("killed", ended=True, error="was killed by signal 9")
     cluster.close()
@@ -88,7 +116,7 @@ def test_local_workers_are_gone_when_their_cluster_is(monkeypatch: pytest.Monkey
     cluster.start(Job("one", f"{HERE}:until_stopped", None))
     events: list[Event] = []
     while not events:
-        events = cluster.wait(0.1)
+        cluster.wait(0.1, events.append)
     cluster.close()
     with pytest.raises(ProcessLookupError):
         os.kill(events[0].message, 0)

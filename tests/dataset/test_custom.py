@@ -7,8 +7,7 @@ import pytest
 
 from aiperf.config.dataset import Dataset
 from aiperf.dataset.bank import Wording
-from aiperf.dataset.custom import CustomDatasetComposer
-from aiperf.dataset.recognise import format_of
+from aiperf.dataset.custom import CustomDatasetComposer, format_of
 from aiperf.errors import ConfigError, DataError
 
 TRACE = [{"timestamp": 10 * i, "input_length": 10 + i} for i in range(20)]
@@ -68,7 +67,11 @@ class TestTheFormat:
 
     @pytest.mark.parametrize(
         ("row", "message"),
-        [("{", r":1: is no JSON \(.*\): \{; expected a JSON object a line"), ("[1]", ":1: is no row; expected"), ("", ": holds no rows")],
+        [
+            ("{", r":1: is no JSON \(.*\): \{; expected a JSON object a line"),
+            ("[1]", r":1: \[1\] is no row; expected a JSON object a line"),
+            ("", ": holds no rows"),
+        ],
         ids=["json", "list", "empty"],
     )
     def test_of_no_row_is_a_mistake_in_the_data(self, file, row, message) -> None:

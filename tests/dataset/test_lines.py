@@ -51,8 +51,6 @@ import numpy as np
 from aiperf.config.dataset import Dataset
 from aiperf.dataset.bank import Wording
 from aiperf.dataset.custom import CustomDatasetComposer
-from aiperf.dataset.mooncake import MooncakeTrace
-from aiperf.dataset.single_turn import SingleTurn
 
 def peak_kb():
     return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])

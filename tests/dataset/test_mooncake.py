@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiperf.config.dataset import Dataset
-from aiperf.dataset import mooncake_rows
 from aiperf.dataset.bank import COMMON, Bank, Wording
 from aiperf.dataset.custom import CustomDatasetComposer
-from aiperf.dataset.mooncake import MooncakeTrace
+from aiperf.dataset.fields import KINDS
+from aiperf.dataset.loaders import MooncakeTrace
+from aiperf.dataset.reading import Rows, read
 from aiperf.errors import ConfigError, DataError
 from aiperf.paths import data_file
 
@@ -332,7 +333,7 @@ def test_any_line_is_read_or_refused(tmp_path_factory, lines: list[bytes]) -> No
     path = tmp_path_factory.getbasetemp() / "any.jsonl"
     path.write_bytes(b"\n".join(lines))
     try:
-        rows = mooncake_rows.read(path)
+        rows = read(path, MooncakeTrace.form)
     except DataError as exc:
         refused = exc.problems
     else:
@@ -341,11 +342,9 @@ def test_any_line_is_read_or_refused(tmp_path_factory, lines: list[bytes]) -> No
     assert all(problem.startswith(str(path)) for problem in refused)
 
 
-def assert_whole(rows: mooncake_rows.Rows) -> None:
-    drawn = rows.kinds == mooncake_rows.DRAWN
-    assert (
-        len(rows.input_tokens) == len(rows.first) == len(rows.blocks) == len(rows.index.output_tokens) == len(rows.index.lines.starts) > 0
-    )
-    assert (rows.input_tokens[drawn] > 0).all()
-    assert (rows.input_tokens[~drawn] == 0).all()
+def assert_whole(rows: Rows) -> None:
+    drawn = rows.kind == KINDS.index("input_length")
+    assert len(rows.input) == len(rows.first) == len(rows.blocks) == len(rows.output) == len(rows.lines.starts) > 0
+    assert (rows.input[drawn] > 0).all()
+    assert (rows.input[~drawn] == 0).all()
     assert rows.blocks.sum() == len(rows.hash_ids)

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiperf.config.dataset import Dataset
-from aiperf.dataset import mooncake_rows
+from aiperf.dataset import reading
 from aiperf.dataset.bank import COMMON, Bank, Wording
-from aiperf.dataset.mooncake import MooncakeTrace
+from aiperf.dataset.loaders import MooncakeTrace
 from aiperf.errors import ConfigError, DataError, MeasureError
 from aiperf.workload import Turn
 
@@ -141,13 +141,13 @@ class TestWhatStaysInTheFile:
 
     def test_hash_ids_that_are_not_held_are_read_again(self, trace, monkeypatch) -> None:
         held = trace(*self.rows)
-        monkeypatch.setattr(mooncake_rows, "HELD_BYTES", 40)
+        monkeypatch.setattr(reading, "HELD_BYTES", 40)
         source = trace(*self.rows)
         assert turns(source) == turns(held)
         assert len(pickle.dumps(source)) < len(pickle.dumps(held))
 
     def test_ids_that_are_not_held_are_checked_too(self, trace, monkeypatch) -> None:
-        monkeypatch.setattr(mooncake_rows, "HELD_BYTES", 8)
+        monkeypatch.setattr(reading, "HELD_BYTES", 8)
         with pytest.raises(DataError, match=r"given\.jsonl:10: hash_ids holds 18446744073709551616; expected ids below"):
             trace(*self.rows, {**self.rows[0], "hash_ids": [1, 2**64]})
 

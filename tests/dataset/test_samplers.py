@@ -19,7 +19,7 @@ class TestEverySampler:
         assert rows.dtype == np.int64
         assert ((rows >= 0) & (rows < count)).all()
         assert rows.tolist() == [int(kind(count, seed=seed).rows(asked[i : i + 1])[0]) for i in range(len(asked))]
-        assert [OneByOne(sampler).row(place) for place in places] == rows.tolist()
+        assert [OneByOne(sampler.rows).at(place) for place in places] == rows.tolist()
 
     def test_another_seed_is_another_order(self, kind) -> None:
         one, two = (kind(1000, seed=seed).rows(np.arange(1000)).tolist() for seed in (1, 2))
@@ -70,8 +70,8 @@ def test_neighbours_are_asked_for_at_once() -> None:
             asked.append(len(conversations))
             return conversations % 7
 
-    one = OneByOne(Counting())
-    assert [one.row(i) for i in range(3000)] == [i % 7 for i in range(3000)]
+    one = OneByOne(Counting().rows)
+    assert [one.at(i) for i in range(3000)] == [i % 7 for i in range(3000)]
     assert len(asked) == 3
-    assert [one.row(i) for i in (10_000, 20_000, 2999, 5)] == [4, 1, 3, 5]  # the oldest stretches are given up
+    assert [one.at(i) for i in (10_000, 20_000, 2999, 5)] == [4, 1, 3, 5]  # the oldest stretches are given up
     assert len(asked) == 6

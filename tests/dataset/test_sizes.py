@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiperf.dataset.sizes import Sizes
+from aiperf.dataset.samplers import Sizes
 
 
 @given(st.floats(1, 1e5), st.floats(0, 1e5), st.integers(0, 2**63), st.lists(st.integers(0, 10**7), max_size=20))

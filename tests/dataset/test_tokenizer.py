@@ -13,7 +13,7 @@ import pytest
 from fake_hub import FakeHub
 from spelling import COMMON_WORDS, byte_level
 
-from aiperf.config.tokenizer import Tokenizer as Options
+from aiperf.config.dataset import Tokenizer as Options
 from aiperf.dataset.hub import Hub
 from aiperf.dataset.tokenizer import Loaded, load
 from aiperf.dataset.vocabulary import bank_of
@@ -205,7 +205,7 @@ class TestHub:
 
 PROGRAM = """
 import sys
-from aiperf.config.tokenizer import Tokenizer
+from aiperf.config.dataset import Tokenizer
 from aiperf.dataset.tokenizer import load
 from aiperf.errors import ConfigError
 try:

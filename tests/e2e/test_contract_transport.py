@@ -1,4 +1,4 @@
-"""What every transport must keep. A new one is declared in plugins.yaml and is tried here, on real sockets."""
+"""What every transport over sockets must keep. A new one is declared in plugins.yaml and is tried here, on real ones."""
 
 import gc
 import os
@@ -20,7 +20,10 @@ REST = chunk(ROLE) + chunk(EVENT) + chunk(EVENT)
 WHOLE = HEAD + REST + chunk(END) + b"0\r\n\r\n"
 
 
-@pytest.fixture(params=[entry.name for entry in iter_entries("transport") if entry.is_builtin])
+OVER_SOCKETS = [entry.name for entry in iter_entries("transport") if entry.is_builtin and "http" in entry.metadata["url_schemes"]]
+
+
+@pytest.fixture(params=OVER_SOCKETS)
 def transport(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

@@ -1,18 +1,17 @@
 import asyncio
 import json
 import select
+import selectors
 import socket
 
 import pytest
 from simulating import COMPLETIONS, HELLO, events, post, simulator
 
-from aiperf.clock import now_ns
+from aiperf.clock import monotonic_ns, now_ns
 from aiperf.config.simulator import Simulator
-from aiperf.simulator import alarm
-from aiperf.simulator.alarm import Alarm
-from aiperf.simulator.connection import HAS_STAMPS
-from aiperf.simulator.host import SimulatorHost
-from aiperf.simulator.model import FixedModel
+from aiperf.simulator.server import SimulatorHost
+from aiperf.simulator.timed import TimedModel
+from aiperf.timerfd import Timer
 
 STREAM = {"stream": True, "stream_options": {"include_usage": True}}
 
@@ -115,7 +114,7 @@ def test_stamps_are_real_times_and_never_early(tmp_path):
 
 def test_noise_is_by_request_number(tmp_path):
     options = {"ttft_ms": 20, "noise": 1, "seed": 5}
-    model = FixedModel(Simulator(**options))
+    model = TimedModel(Simulator(**options))
     with simulator(tmp_path / "log", **options) as running, running.client() as client:
         for number in (3, 1, 2, 7):
             post(client, number, max_tokens=1)
@@ -140,7 +139,7 @@ def test_the_log_is_written_while_it_runs(tmp_path):
         ("GET", "/v1/models", 200, '"id":"simulator"'),
         ("GET", "/v1/models?x=1", 200, '"id":"simulator"'),
         ("GET", "/health", 200, "{}"),
-        ("GET", "/metrics", 200, "simulator_requests_total 0\n"),
+        ("GET", "/metrics", 200, 'vllm:num_requests_running{model_name="simulator"} 0.0\n'),
         ("GET", "/v1/chat/completions", 405, "only POST"),
         ("POST", "/metrics", 405, "only GET"),
         ("GET", "/v1/completions", 405, "only POST"),
@@ -167,7 +166,8 @@ def test_metrics_count(tmp_path):
         client.request("GET", "/metrics")
         text = client.getresponse().read().decode()
     values = dict(line.split() for line in text.splitlines() if not line.startswith("#"))
-    assert values == {"simulator_requests_total": "2", "simulator_requests_running": "1", "simulator_generation_tokens_total": "2"}
+    asked = ("num_requests_running", "num_requests_waiting", "generation_tokens_total", "time_to_first_token_seconds_count")
+    assert [values[f'vllm:{name}{{model_name="simulator"}}'] for name in asked] == ["1.0", "0.0", "2.0", "1.0"]
     assert [(row["tokens"], row["complete"]) for row in running.rows()] == [(1, True), (1, False)]
 
 
@@ -195,7 +195,8 @@ class Steps:
     """A simulator whose loop runs only when the test says, so that what is sent apart is read apart."""
 
     def __init__(self, **options):
-        self.loop = asyncio.SelectorEventLoop()
+        self.selector = selectors.DefaultSelector()
+        self.loop = asyncio.SelectorEventLoop(self.selector)
         self.host = SimulatorHost(Simulator(**({"ttft_ms": 0, "itl_ms": 0, "tokens": 2} | options)), self.loop)
 
     def __enter__(self):
@@ -224,7 +225,6 @@ class Steps:
         return got
 
 
-@pytest.mark.skipif(not HAS_STAMPS, reason="the kernel gives no stamps here")
 def test_arrival_is_the_kernels_stamp_however_late_it_is_read(tmp_path):
     sent = []
     with Steps(log=str(tmp_path / "log")) as steps, steps.connect() as sock:
@@ -276,22 +276,28 @@ def test_pipelined_requests_are_answered_in_order(tmp_path):
     assert got.split(b"HTTP/1.1 200 OK\r\n")[3].endswith(b"\r\n\r\n{}")
 
 
-@pytest.mark.parametrize("timerfd", [True, False])
-def test_the_alarm_rings_at_the_time_last_set_and_not_before(monkeypatch, timerfd):
-    monkeypatch.setattr(alarm, "_HAS_TIMERFD", timerfd and alarm._HAS_TIMERFD)
-    loop, rang = asyncio.SelectorEventLoop(), []
-    began = alarm.monotonic_ns()
+def test_a_loop_is_woken_at_the_time_last_set_and_not_before():
+    loop, rang, timer = asyncio.SelectorEventLoop(), [], Timer()
+    began = monotonic_ns()
 
     def fire():
-        rang.append(alarm.monotonic_ns() - began)
-        bell.set(began + 20_000_000) if len(rang) == 1 else loop.call_later(0.01, loop.stop)
+        rang.append(monotonic_ns() - began)
+        timer.set(began + 20_000_000 if len(rang) == 1 else None)
+        loop.call_later(0.05, loop.stop)
 
-    bell = Alarm(loop, fire)
-    bell.set(began + 3_600_000_000_000)
-    bell.set(began + 10_000_000)
+    loop.add_reader(timer.fd, fire)
+    timer.set(began + 3_600_000_000_000)
+    timer.set(began + 10_000_000)
     loop.run_forever()
-    bell.close()
     loop.close()
+    timer.close()
     assert len(rang) == 2
-    assert rang[0] >= 9_000_000
-    assert rang[1] >= 19_000_000
+    assert rang[0] >= 10_000_000
+    assert rang[1] >= 20_000_000
+
+
+def test_an_idle_simulator_sleeps():
+    with Steps() as steps, steps.connect() as sock:
+        sock.sendall(request(chunked=False))
+        steps.answer(sock, b"0\r\n\r\n")
+        assert steps.selector.select(0.1) == []

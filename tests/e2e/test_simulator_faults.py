@@ -169,7 +169,7 @@ def test_an_endless_answer_ends_with_its_client_and_leaves_time_for_others(tmp_p
             got += answer.read(5_000_000)
         with running.client() as client:
             client.request("GET", "/metrics")
-            assert b"requests_total 2\n" in client.getresponse().read()
+            assert b'vllm:prompt_tokens_total{model_name="simulator"} 6.0\n' in client.getresponse().read()
     assert got.count(b" word") > 40_000
     ours = [row for row in running.rows() if row["request"] == 1]
     assert [(row["fault"], row["status"], row["complete"]) for row in ours] == [("endless", 200, False)]
@@ -177,7 +177,7 @@ def test_an_endless_answer_ends_with_its_client_and_leaves_time_for_others(tmp_p
 
 
 class Watched:
-    """A host that counts what crosses, on a loop of its own."""
+    """A service that counts what crosses, with a loop of its own."""
 
     def __init__(self):
         self.loop, self.told, self.left = asyncio.SelectorEventLoop(), [], 0
@@ -195,10 +195,11 @@ class Watched:
 @contextlib.contextmanager
 def left():
     """A client's socket, the server's end of it, and who is told."""
-    host = Watched()
+    host, closed = Watched(), []
     with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as client:
-        yield client, Connection(listener.accept()[0], host), host
+        yield client, Connection(listener.accept()[0], host.loop, host, closed=closed.append), host
     host.loop.close()
+    assert len(closed) == 1
 
 
 @pytest.mark.parametrize("part", [1.0, 0.7])
@@ -206,7 +207,7 @@ def test_a_request_that_crosses_the_end_is_told_of_and_reset(part):
     data = request(17)
     with left() as (client, connection, host):
         client.sendall(data[: round(len(data) * part)])
-        connection.leave()
+        connection.done(keep_alive=True, unannounced=True)
         assert host.told == [(17, b"/v1/chat/completions", b"POST")]
         assert host.left == 1
         with pytest.raises((ConnectionResetError, BrokenPipeError)):
@@ -215,12 +216,12 @@ def test_a_request_that_crosses_the_end_is_told_of_and_reset(part):
 
 def test_nothing_is_taken_in_behind_the_end():
     with left() as (client, connection, host):
-        connection.leave()
+        connection.done(keep_alive=True, unannounced=True)
         assert client.recv(1) == b""
         with contextlib.suppress(OSError):
             client.sendall(request(17))
         assert (host.told, host.left) == ([], 1)
-        connection.leave()
+        connection.done(keep_alive=True, unannounced=True)
         connection.later(0, host.crossed)
         assert host.left == 1
 
@@ -278,6 +279,21 @@ def test_what_is_no_http_is_told_so_and_closed(tmp_path, data):
     assert got.startswith(b"HTTP/1.1 400 Bad Request\r\n")
 
 
+def test_a_client_that_sends_nonsense_behind_a_request_may_still_leave(tmp_path):
+    with simulator(tmp_path / "log", itl_ms=600_000) as running, running.client() as other:
+        with running.connect() as sock:
+            sock.sendall(request(1, stream=True))
+            got = b""
+            while b" word" not in got or not got.endswith(b"\n\n\r\n"):  # what is left unread would make the end a reset
+                got += sock.recv(65536)
+            sock.sendall(b"\x16\x03\x01")
+        text = ""
+        while 'finished_reason="abort",model_name="simulator"} 1.0\n' not in text:
+            other.request("GET", "/metrics")
+            text = other.getresponse().read().decode()
+    assert [(row["request"], row["complete"]) for row in running.rows()] == [(1, False)]
+
+
 def test_connection_close_is_honoured_and_a_stream_needs_1_1(tmp_path):
     with simulator(tmp_path / "log") as running:
         for version, stream, status in ((b"1.1", True, b"200"), (b"1.0", False, b"200"), (b"1.0", True, b"400")):
@@ -294,7 +310,9 @@ def test_an_answer_that_is_read_late_is_whole(tmp_path):
         body = json.dumps(HELLO | {"stream": True, "max_tokens": tokens}).encode()
         sock.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
         text = ""
-        while f"tokens_total {tokens}\n" not in text:  # all of it is out of the model before a byte has been read
+        while (
+            f'generation_tokens_total{{model_name="simulator"}} {tokens}.0\n' not in text
+        ):  # all of it is out of the model before a byte has been read
             other.request("GET", "/metrics")
             text = other.getresponse().read().decode()
         got = b"".join(iter(lambda: sock.recv(1 << 20), b""))

@@ -24,17 +24,19 @@ def test_the_benchmark_has_the_same_classes() -> None:
     assert {*faults.AT_ONCE, *faults.IN_TIME, "close_after", "close_idle"} == set(SHARES)
 
 
+@pytest.mark.parametrize("clock", ["real", "virtual"])
 @pytest.mark.parametrize("form", faults.FORMS)
-def test_every_fault_has_its_class(tmp_path: Path, form: str) -> None:
+def test_every_fault_has_its_class(tmp_path: Path, form: str, clock: str) -> None:
     requests, log = 600, tmp_path / "log.jsonl"
     done = ran(
         tmp_path / "out", *faults.load(log, 5, SHARES, requests), *faults.CLOSED, *faults.FORMS[form],
         "endpoint.timeout_s={first_byte: 0.5, idle: 0.5}", *(f"endpoint.simulator.faults.{name}=0.05" for name in SHARES),
+        f"endpoint.simulator.clock={clock}",
     )  # fmt: skip
     found = faults.compared(faults.Trial(done.folder, done.code, done.out), log, requests)
     assert found["kinds"] == len(SHARES), done.err
     assert {check: found[check] for check in faults.CHECKS} == dict.fromkeys(faults.CHECKS, 0)
-    assert found["reopened"]
+    assert bool(found["reopened"]) == (clock == "real")
     assert set(done.summary["samples"]) == {error for error in FAULT_CLASSES.values() if error is not None}
 
 
@@ -50,8 +52,8 @@ def test_a_stall_may_run_out_of_all_its_time_first(tmp_path: Path) -> None:
 def test_some_addresses_refuse_and_hold_their_ports(tmp_path: Path) -> None:
     options = Endpoint.model_validate({"simulator": {"seed": 3, "faults": {"refused": 0.4}, "log": str(tmp_path / "log")}})
     assert refused_places(Faults(refused=0.4), 3)[0] == 5
-    with served(options, CORES) as urls:
-        ports = [int(url.rpartition(":")[2]) for url in urls]
+    with served(options, CORES) as servers:
+        ports = [int(url.rpartition(":")[2]) for url in servers.urls]
         dead = {place for place, port in enumerate(ports) if port != ports[0]}
         for place, port in enumerate(ports):
             with socket.socket() as client:
@@ -59,7 +61,7 @@ def test_some_addresses_refuse_and_hold_their_ports(tmp_path: Path) -> None:
         for place in dead:
             with socket.socket() as thief, pytest.raises(OSError, match="in use"):
                 thief.bind(("127.0.0.1", ports[place]))
-    assert (len(urls), len(dead)) == (5, 2)
+    assert (len(servers.urls), len(dead)) == (5, 2)
     assert 0 not in dead
     (line,) = (tmp_path / "log").read_text().splitlines()
     assert line == f'{{"refused":{{"every":5,"places":{sorted(dead)}}}}}'.replace(" ", "")

@@ -1,47 +1,20 @@
-"""A loop whose clock jumps, a server of known service time on it, and a run against that."""
+"""A server of known service time on a clock that jumps, and a run against that."""
 
-import heapq
 from collections.abc import Callable
-from itertools import count
 from pathlib import Path
 
 import numpy as np
 
 from aiperf.cluster.inline import InlineChannel
 from aiperf.load.generator import Generator, LoadPlan
-from aiperf.seams import Callback, Flights
+from aiperf.load.virtual import VirtualLoop
+from aiperf.results import Pulse
+from aiperf.seams import Flights
 from aiperf.spool import Exchange, SpoolReader, SpoolWriter
 from aiperf.workload import Phase, Request, Schedule
 
 SECOND = 1_000_000_000
 EPOCH = 1_700_000_000 * SECOND
-
-
-class VirtualLoop:
-    """A clock that jumps from event to event: an hour of schedule in the time that its callbacks take."""
-
-    def __init__(self, start_ns: int = 0) -> None:
-        self._now, self._due, self._order = start_ns, list[tuple[int, int, Callback]](), count()
-        self.idle: Callable[[int], bool] | None = None
-        self.idle_ns = 0
-
-    def monotonic_ns(self) -> int:
-        """The virtual clock."""
-        return self._now
-
-    now_ns = monotonic_ns
-
-    def at(self, due_ns: int, callback: Callback, *, exact: bool = False) -> None:
-        """Call when the clock has jumped to `due_ns`; what is already due comes before what is due later."""
-        heapq.heappush(self._due, (max(due_ns, self._now), next(self._order), callback))
-
-    def run(self, until: Callable[[], bool]) -> None:
-        """Jump from event to event until `until` or until nothing is due any more."""
-        while self._due and not until():
-            due, _, callback = heapq.heappop(self._due)
-            self.idle_ns += due - self._now
-            self._now = due
-            callback()
 
 
 class Echo:
@@ -88,12 +61,20 @@ class Echo:
 
 
 class Played:
-    """What a run left behind: rows of the spool by number, what the generator said, and its pulses."""
+    """What a run left behind: rows of the spool by number, what the generator said, and its pulses.
+
+    `end` is what a stop rule says, and when: with the first pulse at or after that.
+    """
 
     def __init__(self, folder: Path, schedule: Schedule, service_ns: Callable[[int], int], **options: object) -> None:
         self.loop = VirtualLoop(EPOCH)
-        self.server = Echo(self.loop, service_ns)
+        made = options.get("server", Echo)
+        assert isinstance(made, type)
+        assert issubclass(made, Echo)
+        self.server = made(self.loop, service_ns)
         self.channel = InlineChannel()
+        self.end = options.get("end")
+        self.channel.hear = self._hear
         path = folder / "spool"
         spool = SpoolWriter(path, offset=lambda: 0, now=self.loop.monotonic_ns)
         stop_ns = options.get("stop_ns")
@@ -106,6 +87,15 @@ class Played:
         spool.close()
         self.rows = {row.request: row for frame in SpoolReader(path).frames() for row in frame.rows}
         self.seconds = (self.loop.now_ns() - EPOCH) / SECOND
+
+    @property
+    def pulses(self) -> list[Pulse]:
+        return self.channel.up
+
+    def _hear(self, pulse: Pulse) -> None:
+        self.channel.up.append(pulse)
+        if isinstance(self.end, tuple) and pulse.at_ns >= self.end[1]:
+            self.channel.down.append(("end", self.end[0]))
 
     @property
     def sent(self) -> list[Exchange]:

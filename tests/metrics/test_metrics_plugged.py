@@ -161,7 +161,7 @@ def test_they_are_in_every_file_and_can_be_promised() -> None:
     metrics = as_dict(seen, name="n")["metrics"]
     assert (metrics["words"]["stats"]["p50"], metrics["words"]["n"], metrics["cost"]["stats"]) == (3, 3, {"avg": 3})
     assert [line.partition(",")[0] for line in as_csv(seen).splitlines() if line.startswith(("words", "cost"))] == ["words", "cost"]
-    assert record_columns()["words"] == "DOUBLE"
+    assert record_columns().field("words").type == pa.float64()
 
 
 def test_a_metric_of_the_name_of_an_aside_is_what_counts() -> None:

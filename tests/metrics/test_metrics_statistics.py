@@ -73,7 +73,18 @@ def test_a_floor_is_the_least_n_with_two_samples_beyond(percentile: float) -> No
 
 
 def test_support_is_alike_at_both_ends_and_grows_with_n() -> None:
-    assert unsupported(10) == tuple(PERCENTILES)
-    assert unsupported(661) == ("p1", "p99", "p99.9")
-    assert unsupported(662) == ("p99.9",)
-    assert unsupported(6636) == ()
+    def lacking(n: float) -> tuple[str, ...]:
+        return unsupported(dict.fromkeys(PERCENTILES, n))
+
+    assert unsupported({}) == lacking(10.9) == tuple(PERCENTILES)
+    assert lacking(661) == ("p1", "p99", "p99.9")
+    assert lacking(662) == ("p99.9",)
+    assert lacking(6636) == ()
+
+
+def test_support_is_by_what_is_independent() -> None:
+    chance = np.random.default_rng(1)
+    assert distribution("m", "ms", chance.exponential(size=1000)).unsupported == ("p99.9",)
+    repeated = distribution("m", "ms", np.repeat(chance.exponential(size=100), 10))
+    assert set(repeated.unsupported) >= {"p1", "p5", "p95", "p99", "p99.9"}
+    assert "p50" not in repeated.unsupported

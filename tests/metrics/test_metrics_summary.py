@@ -1,4 +1,5 @@
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -163,7 +164,7 @@ def test_the_order_of_records_does_not_show_and_every_number_is_finite(rows: lis
 
 def close(value: MetricValue) -> MetricValue:
     stats = {stat: None if number is None else pytest.approx(number, rel=1e-12) for stat, number in value.stats.items()}
-    return MetricValue(value.metric, value.unit, stats, value.n, value.unsupported)
+    return replace(value, stats=stats)
 
 
 def test_the_window_of_the_facts_is_kept() -> None:

@@ -1,5 +1,8 @@
+import re
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
 from metric_records import T0, answer, facts, records, unsent
 
@@ -248,6 +251,30 @@ def test_a_promise_about_a_percentile_needs_its_samples() -> None:
     assert reason.detail == "p99 of request_latency has 231 samples"
     assert reason.advice == "needs 431 more requests for p99"
     assert judge(steady(662, gap=1), promised=(P99,)).valid
+
+
+def test_samples_that_hang_together_count_for_fewer() -> None:
+    rows = [answer(i, i, tokens=[i + 50 + (i // 100 % 2)]) for i in range(2000)]
+    reason = only(judge(rows, end=2000, mean_gap_ns=1_000_000, promised=(P99,)), "too_few_samples")
+    found = re.fullmatch(r"p99 of request_latency has 2,000 samples, as much as (\d+) independent ones", reason.detail)
+    assert found is not None
+    effective = int(found[1])
+    more = int(re.fullmatch(r"needs ([\d,]+) more requests for p99", reason.advice)[1].replace(",", ""))
+    assert effective < 662
+    assert more == pytest.approx((662 - effective) * 2000 / effective, rel=0.1)
+
+
+LATENCIES = 50 * np.random.default_rng(1).lognormal(0, 0.2, 3000)
+
+
+@pytest.mark.parametrize(("off", "broken"), [(0, False), (30, True), (-20, True)])
+def test_littles_law_holds_within_its_interval(off: float, broken: bool) -> None:
+    table = records([answer(i, 4 * i, tokens=[4 * i + took]) for i, took in enumerate(LATENCIES)])
+    place = table.column_names.index("request_latency")
+    moved = table.set_column(place, "request_latency", pa.chunked_array([pa.array(LATENCIES + off)]))
+    verdict = validity.verdict(Case(moved, facts(0, 12_000, planned=3000, mean_gap_ns=4_000_000), VerdictLimits()))
+    assert [reason.reason for reason in verdict.reasons] == ["invariant"] * broken
+    assert all("Little's law" in reason.detail for reason in verdict.reasons)
 
 
 def test_no_result_is_a_reason_of_its_own() -> None:

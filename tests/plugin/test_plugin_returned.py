@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiperf.plugin.border import Guarded, border, failure, guarded, told
+from aiperf.plugin.border import Guarded, border, failure, told
 from aiperf.plugin.types import PluginEntry, PluginError
-from aiperf.seams import Answer, Event, Said
+from aiperf.seams import Answer, Said
 from aiperf.workload import Lengths, Phase, Schedule, Turn
 
 ENTRY = PluginEntry("endpoint", "odd", "odd-plugins", "odd:Odd")
@@ -24,7 +24,7 @@ PHASE = Phase("profiling", NUMBERS)
 RIGHT = {
     "body": (b"{}", Turn()), "answer": (SAID, ANSWER), "turn": (Turn(("a",), 3), 0), "rows": (NUMBERS, ASKED),
     "lengths": (Lengths(NUMBERS, NUMBERS), ASKED), "due_ns": (NUMBERS,), "offsets": (NUMBERS, 3), "until": (NUMBERS, 10**9),
-    "schedule": (Schedule((PHASE,), 0), None), "wait": ([Event("a")], 0.1),
+    "schedule": (Schedule((PHASE,), 0), None),
 }  # fmt: skip
 WRONG = {
     "body": ["{}", None], "answer": [None, {}, replace(SAID, reads=[1]), replace(SAID, tokens=[])],
@@ -33,7 +33,6 @@ WRONG = {
     "lengths": [None, Lengths(NUMBERS, NUMBERS[1:]), Lengths(NUMBERS - 1, NUMBERS), Lengths(None, NUMBERS)],
     "due_ns": [[0, 1], NUMBERS[::-1], "soon"], "offsets": [None, NUMBERS[1:], NUMBERS[::-1]], "until": [None, NUMBERS[::-1]],
     "schedule": [None, Schedule((), 0), Schedule((Phase("later", NUMBERS),), 0), Schedule((Phase("profiling", NUMBERS[::-1]),), 0)],
-    "wait": [None, ["a"], "a"],
 }  # fmt: skip
 
 
@@ -54,7 +53,7 @@ class Odd:
 @pytest.mark.parametrize("name", RIGHT)
 def test_what_is_right_passes(name):
     found, *asked = RIGHT[name]
-    passed = getattr(guarded(ENTRY, Odd(found)), name)(*asked)
+    passed = getattr(Guarded(ENTRY, Odd(found)), name)(*asked)
     assert type(passed) is type(found)
     assert isinstance(found, Lengths | np.ndarray) or passed == found
 
@@ -62,7 +61,7 @@ def test_what_is_right_passes(name):
 @pytest.mark.parametrize(("name", "found"), [(name, found) for name, several in WRONG.items() for found in several])
 def test_what_is_wrong_names_plugin_and_method(name, found):
     with pytest.raises(PluginError, match=rf"^endpoint:odd of odd-plugins: ({name} returned |ValidationError: )"):
-        getattr(guarded(ENTRY, Odd(found)), name)(*RIGHT[name][1:])
+        getattr(Guarded(ENTRY, Odd(found)), name)(*RIGHT[name][1:])
 
 
 @given(
@@ -71,7 +70,7 @@ def test_what_is_wrong_names_plugin_and_method(name, found):
 )
 def test_anything_passes_or_is_told_as_the_plugins_own(name, found):
     with suppress(PluginError):  # and nothing else
-        getattr(guarded(ENTRY, Odd(found)), name)(*RIGHT[name][1:])
+        getattr(Guarded(ENTRY, Odd(found)), name)(*RIGHT[name][1:])
 
 
 @pytest.mark.parametrize(
@@ -79,22 +78,22 @@ def test_anything_passes_or_is_told_as_the_plugins_own(name, found):
 )
 def test_attributes_too(name, found):
     with pytest.raises(PluginError, match=r"^endpoint:odd of odd-plugins: "):
-        getattr(guarded(ENTRY, type("Odd", (), {name: found})()), name)
+        getattr(Guarded(ENTRY, type("Odd", (), {name: found})()), name)
 
 
 def test_an_attribute_that_is_not_there_can_be_asked_for():
-    made = guarded(ENTRY, Odd(None))
+    made = Guarded(ENTRY, Odd(None))
     assert getattr(made, "wears", None) is None
     with pytest.raises(PluginError, match="AttributeError: wears"):
         made.wears  # noqa: B018 - it is asked for here
 
 
 def test_one_that_cannot_be_packed_is_named():
-    made = guarded(ENTRY, Odd(b"{}"))
+    made = Guarded(ENTRY, Odd(b"{}"))
     assert isinstance(again := pickle.loads(pickle.dumps(made)), Guarded)  # noqa: S301 - our own
     assert again.body(Turn()) == b"{}"
     with pytest.raises(PluginError, match="odd-plugins: TypeError: cannot pickle"):
-        pickle.dumps(guarded(ENTRY, Odd(threading.Lock())))
+        pickle.dumps(Guarded(ENTRY, Odd(threading.Lock())))
 
 
 class MuteError(Exception):

@@ -10,16 +10,19 @@ from typing import get_args
 import jsonschema
 import pytest
 import yaml
+from generate import generated
 from hypothesis import given
 from hypothesis import strategies as st
 
 from aiperf import seams
-from aiperf.plugin import generate
-from aiperf.plugin.registry import BUILTIN_MANIFESTS, Registry, category
+from aiperf.plugin.registry import BUILTIN_MANIFESTS, Registry
 from aiperf.plugin.schema import schemas
-from aiperf.plugin.schema.schemas import ManifestError, PluginsManifest, decoded, mistakes, position, read
+from aiperf.plugin.schema.reading import ManifestError, composed, decoded, located, read
+from aiperf.plugin.schema.schemas import PluginsManifest, mistakes
+from aiperf.plugin.types import Category
 
-CATEGORIES = Registry(BUILTIN_MANIFESTS, ()).categories
+REGISTRY = Registry(BUILTIN_MANIFESTS, ())
+CATEGORIES = REGISTRY.categories
 ENDPOINT = "{endpoint_path: /v1/echo, supports_streaming: true, produces_tokens: true, tokenizes_input: true}"
 GOOD = f"""\
 schema_version: "1.0"
@@ -40,17 +43,17 @@ def ours(name):
 
 
 def wrong(text):
-    loaded = read(text)
-    said = loaded.get("categories") if isinstance(loaded, dict) else None
-    said = said if isinstance(said, dict) else {}
-    brought = {name: category(name, one) for name, one in said.items() if isinstance(one, dict) and {"enum", "description"} <= {*one}}
-    return mistakes(text, loaded, {**CATEGORIES, **brought})
+    return mistakes(text, read(text), CATEGORIES, REGISTRY.closed)
+
+
+def position(text, path):
+    return located(composed(text), path)
 
 
 def refused(text):
     with pytest.raises(ManifestError) as caught:
         read(text)
-    return caught.value.line, caught.value.column, caught.value.reason
+    return caught.value.line, caught.value.column, caught.value.what
 
 
 names = st.from_regex(r"[a-z][a-z0-9_]{0,6}", fullmatch=True)
@@ -211,7 +214,7 @@ class TestMistakes:
             "record_processor:\n  mine: {class: 'm:f', metadata: {unit: ms, better: lower, population: all, needs: [slos], list: true}}\n"
         )
         assert wrong(good) == []
-        assert "the name is reserved" in told("mine", "Sent-NS", good)[0].what
+        assert "is a column of the records already" in told("mine", "Sent-NS", good)[0].what
         twice = good + good.replace("record_processor", "results_processor").replace("mine", "Mine")
         assert [mistake.line for mistake in wrong(twice)] == [2, 4]
         assert "literal" not in told("lower", "down", good)[0].what
@@ -259,14 +262,14 @@ class TestMistakes:
             return min(spans)
 
         parsed = least(lambda: [yaml.load(text, Loader=yaml.CSafeLoader) for text in texts])
-        checked = least(lambda: [mistakes(text, one, CATEGORIES) for text, one in zip(texts, loaded)])
+        checked = least(lambda: [mistakes(text, one, CATEGORIES, REGISTRY.closed) for text, one in zip(texts, loaded)])
         assert checked < 0.3 * parsed
 
 
 class TestGenerated:
-    @pytest.mark.parametrize(("path", "text"), generate.generated().items(), ids=lambda value: getattr(value, "name", ""))
+    @pytest.mark.parametrize(("path", "text"), generated().items(), ids=lambda value: getattr(value, "name", ""))
     def test_is_current(self, path, text):
-        assert path.read_text(encoding="utf-8") == text, "run python -m aiperf.plugin.generate"
+        assert path.read_text(encoding="utf-8") == text, "run python tests/plugin/generate.py"
 
     @pytest.mark.parametrize(("name", "schema"), [("categories", "categories"), ("plugins", "plugins"), ("metrics", "plugins")])
     def test_our_files_are_of_their_schema(self, name, schema):
@@ -304,7 +307,7 @@ class TestGenerated:
 
     def test_the_form_of_categories_is_that_of_the_registry(self):
         fields = {*schemas.CategorySpec.model_fields}
-        assert fields == {*category("x", {"enum": "X", "description": "."}).__dataclass_fields__} - {"name"}
+        assert fields == {*Category.__dataclass_fields__} - {"name"}
 
 
 def test_the_models_are_made_when_they_are_used():

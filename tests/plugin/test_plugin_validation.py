@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from aiperf import seams
 from aiperf.endpoints.base_endpoint import BaseEndpoint
 from aiperf.plugin import plugins
-from aiperf.plugin.fit import unfit
+from aiperf.plugin.lookup import misfit
 from aiperf.plugin.types import Category, PluginEntry
-from aiperf.plugin.validation import invalid
+from aiperf.plugin.validation import absent, unfit
 
 SOURCE = """
 import os.path, collections as c
@@ -80,7 +80,7 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callabl
 
 
 def looked_up(path: str) -> str | None:
-    return invalid(PluginEntry("endpoint", "x", "far-off", path), check_class=False)
+    return absent(path)
 
 
 class TestBySource:
@@ -155,8 +155,8 @@ class TestBySource:
 
     def test_all_that_is_built_in_is_there_and_nothing_is_imported(self):
         code = (
-            "import sys; from aiperf.plugin import plugins; from aiperf.plugin.validation import invalid; before = set(sys.modules)\n"
-            "print([entry for entry in plugins.iter_entries() if invalid(entry, check_class=False)], "
+            "import sys; from aiperf.plugin import plugins; from aiperf.plugin.validation import absent; before = set(sys.modules)\n"
+            "print([entry for entry in plugins.iter_entries() if absent(entry.class_path)], "
             "[name for name in set(sys.modules) - before if name.startswith('aiperf')])"
         )
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -276,10 +276,10 @@ class TestByProtocol:
 
     @pytest.mark.parametrize("entry", list(plugins.iter_entries()), ids=lambda entry: f"{entry.category}:{entry.name}")
     def test_all_that_is_built_in_fits(self, entry):
-        assert invalid(entry, check_class=True) is None
+        assert misfit(entry) is None
 
     def test_what_is_no_plugin_is_told(self):
-        assert invalid(PluginEntry("endpoint", "x", "far-off", "os:system"), check_class=True) == (
+        assert misfit(PluginEntry("endpoint", "x", "far-off", "os:system")) == (
             "os:system is no class, which aiperf.seams:Endpoint asks for"
         )
 
@@ -287,5 +287,5 @@ class TestByProtocol:
         (tmp_path / "far_away").mkdir()
         (tmp_path / "far_away/__init__.py").write_text("print('hello')\nraise ValueError('no\\nmore')")
         monkeypatch.syspath_prepend(tmp_path)
-        why = invalid(PluginEntry("endpoint", "x", "far-away", "far_away:X"), check_class=True)
+        why = misfit(PluginEntry("endpoint", "x", "far-away", "far_away:X"))
         assert why == "Failed to import module for endpoint:x of far-away: ValueError: no more (far_away/__init__.py:2)"

@@ -1,7 +1,7 @@
 import pytest
 from spooled import DONE, Parent, exchange, good, spool, task, token, usage
 
-from aiperf.config.tokenizer import Tokenizer
+from aiperf.config.dataset import Tokenizer
 from aiperf.processing import counting
 from aiperf.processing.counting import Counting
 from aiperf.processing.derive import row
@@ -49,7 +49,7 @@ def test_counts_the_good_answers_that_nobody_counted_and_no_others():
     take(work, rows, Said(text="cut"), error="timeout_idle", reason="x")
     take(work, rows, Said(text="ab"), phase=0)
     work.count(rows)
-    assert [made.output_tokens for made in rows] == [3, 7, 5, None, None, None, 2]
+    assert [made["output_tokens"] for made in rows] == [3, 7, 5, None, None, None, 2]
     assert (work.counted, letters.loaded, letters.asked) == (2, 1, [["abc", "abcde", "ab"]])
 
 
@@ -61,7 +61,7 @@ def test_nothing_is_loaded_before_it_is_needed_nor_without_a_name():
         work.count(rows)
         assert work.counted == 0
     assert letters.loaded == 0
-    assert [made.output_tokens for made in rows] == [3, None]
+    assert [made["output_tokens"] for made in rows] == [3, None]
 
 
 def test_rows_of_the_next_batch_are_their_own():
@@ -73,7 +73,7 @@ def test_rows_of_the_next_batch_are_their_own():
     take(work, second, Said(text="ab"))
     work.count(second)
     work.count(second)
-    assert [made.output_tokens for made in (*first, *second)] == [3, 1, 2]
+    assert [made["output_tokens"] for made in (*first, *second)] == [3, 1, 2]
     assert (work.counted, letters.loaded) == (2, 1)
 
 
@@ -85,7 +85,7 @@ def test_long_texts_are_counted_before_they_pile_up(monkeypatch):
         take(work, rows, Said(text="abc"))
     assert letters.asked == [["abc", "abc"]] * 2
     work.count(rows)
-    assert [made.output_tokens for made in rows] == [3] * 5
+    assert [made["output_tokens"] for made in rows] == [3] * 5
 
 
 def test_reasoning_by_events_is_left_to_its_share_of_the_count():
@@ -95,7 +95,7 @@ def test_reasoning_by_events_is_left_to_its_share_of_the_count():
     take(work, rows, Said(**events), bodies=[b"x"])
     take(work, rows, Said(**events, reasoning_tokens=1), bodies=[b"x"])
     work.count(rows)
-    assert [(made.output_tokens, made.reasoning_tokens) for made in rows] == [(4, None), (4, 1)]
+    assert [(made["output_tokens"], made["reasoning_tokens"]) for made in rows] == [(4, None), (4, 1)]
 
 
 @pytest.fixture(scope="module")

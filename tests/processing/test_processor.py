@@ -11,8 +11,8 @@ from aiperf.errors import MeasureError
 from aiperf.metrics.columns import has_metrics
 from aiperf.plugin import plugins
 from aiperf.processing import processor
+from aiperf.processing.assembly import DIED
 from aiperf.processing.processor import process_job
-from aiperf.processing.unsent import DIED
 from aiperf.records import SCHEMA
 from aiperf.spool import Exchange
 from aiperf.store.parquet import read_records, write_plan
@@ -174,6 +174,12 @@ class TestAGeneratorThatDied:
     def test_before_it_sent_anything_leaves_the_clock_unknown(self, tmp_path):
         _, rows = run(task(tmp_path, [tmp_path / "0"], plan=self.plan(tmp_path / "plan.parquet")))
         assert [row["due_ns"] for row in rows.values()] == [None] * 4
+
+    def test_a_plan_that_a_stop_rule_has_ended_holds_nothing_later(self, tmp_path):
+        sent = good(1, due=START - OFFSET + SECOND)
+        job = task(tmp_path, [spool(tmp_path / "0", [sent])], plan=self.plan(tmp_path / "plan.parquet"))
+        _, rows = run(job, Parent([("cut", 2 * SECOND), "finish"]))
+        assert [(n, rows[n]["error"]) for n in rows] == [(0, "unsent"), (1, None), (2, "unsent")]
 
     def test_each_shard_accounts_for_its_own(self, tmp_path):
         plan = self.plan(tmp_path / "plan.parquet")

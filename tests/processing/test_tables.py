@@ -1,8 +1,7 @@
 import pyarrow as pa
 from spooled import START, exchange, good
 
-from aiperf.processing.derive import row
-from aiperf.processing.tables import table
+from aiperf.processing.derive import row, table
 from aiperf.records import CHANNELS, SCHEMA
 from aiperf.seams import Said
 

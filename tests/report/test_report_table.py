@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiperf.report.numbers import amount, cell, share
-from aiperf.report.table import WIDTH, final
+from aiperf.report.table import WIDTH, amount, cell, final, share
 from aiperf.results import STATS, MetricValue, Reason, Slo, Summary, Timeline, Verdict, Window
 
 FOLDER = "outputs/trial/20260101T000000Z-abcdef"
@@ -57,7 +56,27 @@ def line(tag: str, summary: Summary = SUMMARY) -> str:
 
 def test_a_row_of_a_distribution() -> None:
     assert line("request_latency").split() == ["request_latency", "500.0", "509.0", "511.0", "513.0", "~514.0", "502.0", "700"]
-    assert "~ too few samples" in text()
+    assert "~ too few independent samples" in text()
+
+
+BOUNDED = replace(
+    latency("request_latency", 500, n=3000), intervals={"p50": (398.25, 431.0)}, effective={"avg": 840.0, "p50": 839.6, "p99": 40.0}
+)
+
+
+@pytest.mark.parametrize("columns", [None, 80, 100, 140, 40])
+def test_intervals_with_the_samples_behind_them_or_why_there_is_none(columns: int | None) -> None:
+    rate = replace(one("request_throughput", 70, "requests/s"), intervals={"avg": (68.0, 72.0)}, effective={"avg": 700.0})
+    none = replace(latency("inter_token_latency", 5, n=60), effective={"avg": 6.0, "p50": 6.0, "p99": 6.0})
+    found = final(replace(SUMMARY, metrics=(rate, none, BOUNDED)), title="trial", folder="out", columns=columns)
+    said = " ".join(found.split())
+    assert "request_throughput 70 requests/s [68, 72] n=700 inter_token" in said
+    assert "inter_token_latency p50 too few independent samples (6 of 50)" in said
+    assert "inter_token_latency p99" not in said
+    assert "request_latency p50 509 ms [398.2, 431] n=3,000 (effective 840)" in said
+    assert "request_latency p99 too few independent samples (40 of " in said
+    block = found[found.index("95 % intervals") : found.index("requests: planned")]
+    assert max(map(len, block.splitlines())) <= max(columns or 100, 60)
 
 
 def test_where_everything_is_supported_there_is_no_legend() -> None:

@@ -1,16 +1,20 @@
 import json
+from dataclasses import replace
+from functools import partial
+from types import SimpleNamespace
 
-import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from aiperf.config.simulator import Simulator
-from aiperf.simulator.bodies import Message, chat_plan, prompt_words
+from aiperf.simulator.answers import speaker
 from aiperf.simulator.draws import FAULTS
-from aiperf.simulator.plan import Plan, Refusal, word_count
-from aiperf.simulator.script import Script, endless_answer, endless_words, refused, whole_answer
+from aiperf.simulator.exchange import Exchange, Request
+from aiperf.simulator.plan import Plan, Refusal, planned, word_count
+from aiperf.simulator.script import Script, refused, whole_answer
 
+chat_plan = partial(planned, "chat")
 HELLO = {"model": "simulator", "messages": [{"role": "user", "content": "one two three"}]}
 
 
@@ -40,14 +44,9 @@ def test_words_are_what_split_finds(text, times):
 
 
 def test_words_of_all_messages():
-    parts = msgspec.convert(
-        [{"type": "text", "text": "a b"}, {"type": "image_url", "image_url": {"url": "x"}}, {"type": "text", "text": "c"}], list
-    )
-    messages = msgspec.convert(
-        [{"role": "system", "content": "one two"}, {"role": "user", "content": parts}, {"role": "assistant", "content": None}],
-        list[Message],
-    )
-    assert prompt_words(messages) == 5
+    parts = [{"type": "text", "text": "a b"}, {"type": "image_url", "image_url": {"url": "x"}}, {"type": "text", "text": "c"}]
+    messages = [{"role": "system", "content": "one two"}, {"role": "user", "content": parts}, {"role": "assistant", "content": None}]
+    assert plan(messages=messages).prompt_tokens == 5
     assert plan(options=Simulator(template_tokens=7)).prompt_tokens == 10
 
 
@@ -115,7 +114,7 @@ def test_a_fault_cuts_the_answer(fault):
 def test_the_events_of_a_stream(tokens, reasoning, usage):
     found = plan(options=Simulator(reasoning=reasoning), max_tokens=tokens, stream=True, stream_options={"include_usage": usage})
     assert found.reasoning == round(reasoning * tokens)
-    script = Script(found, 7, 1_700_000_000, b'"simulator"')
+    script = Script(found, 7, 1_700_000_000, "simulator")
     role, word = (json.loads(events(part)[0]) for part in (script.role, script.word))
     assert role["choices"] == [{"index": 0, "delta": {"role": "assistant", "content": ""}, "finish_reason": None}]
     assert word["choices"] == [{"index": 0, "delta": {"content": " word"}, "finish_reason": None}]
@@ -134,7 +133,7 @@ def test_the_events_of_a_stream(tokens, reasoning, usage):
 
 def test_a_stream_that_fails_ends_in_an_error_and_nothing_else():
     def end(fault):
-        return Script(plan(fault, stream=True), 1, 0, b'"simulator"').end
+        return Script(plan(fault, stream=True), 1, 0, "simulator").end
 
     (event,) = events(end("error_event"))
     assert json.loads(event)["error"]["code"] == 500
@@ -146,7 +145,7 @@ def test_a_stream_that_fails_ends_in_an_error_and_nothing_else():
 
 
 def test_a_malformed_event_stands_before_a_proper_end():
-    bad, *rest = events(Script(plan("malformed", stream=True), 1, 0, b'"simulator"').end)
+    bad, *rest = events(Script(plan("malformed", stream=True), 1, 0, "simulator").end)
     assert bad.startswith(b'{"id":')
     with pytest.raises(json.JSONDecodeError):
         json.loads(bad)
@@ -155,14 +154,17 @@ def test_a_malformed_event_stands_before_a_proper_end():
 
 
 def test_an_answer_without_end_would_be_one_if_it_had_an_end():
-    found = plan("endless", max_tokens=3)
-    data = endless_answer(found, 7, 1, "simulator") + endless_words(3)
+    found, sent = plan("endless", max_tokens=3), []
+    line = SimpleNamespace(send=sent.append, pour=lambda spring: sent.append(spring()))
+    exchange = Exchange(line, Request(b"POST", b"/", 1, b"", 10**9), found, None, 7, Simulator(), lambda: 5, found.fault)
+    speaker(exchange)(1)
+    data = sent[0].partition(b"\r\n\r\n")[2] + sent[1]
     body = b""
     while data:
         length, _, data = data.partition(b"\r\n")
         size = int(length, 16)
         body, data = body + data[:size], data[size + 2 :]
-    whole = whole_answer(found, 7, 1, "simulator")
+    whole = whole_answer(replace(found, tokens=exchange.tokens), 7, 1, "simulator")
     assert whole.startswith(body)
     assert body.endswith(b" word word word")
 
@@ -180,3 +182,32 @@ def test_an_answer_in_one_piece(usage):
         if usage
         else None
     )
+
+
+def test_blocks_of_a_prompt_are_of_its_template_and_its_words():
+    cached = Simulator(preset="small_gpu", block_tokens=2)
+    longer = [{"role": "user", "content": "one two three"}, {"role": "assistant", "content": "four five"}]
+    short, long = plan(options=cached), plan(options=cached, messages=longer)
+    assert (len(short.blocks), len(long.blocks)) == (1, 2)
+    assert short.blocks == long.blocks[:1]
+    assert len(set(plan(options=Simulator(preset="small_gpu", block_tokens=2, template_tokens=3)).blocks) - set(long.blocks)) == 3
+    assert plan(options=Simulator(preset="small_gpu", prefix_cache=False)).blocks == plan().blocks == ()
+
+
+def test_what_the_blocks_can_never_hold_is_refused_as_too_long():
+    few = Simulator(preset="small_gpu", kv_blocks=2)
+    assert plan(options=few, max_tokens=29).tokens == 29
+    refusal = plan(options=few, max_tokens=30)
+    assert refusal.status == 400
+    assert "maximum context length is 32 tokens" in refusal.message
+    assert "requested 33 tokens (3 in the prompt, 30 in the answer)" in refusal.message
+
+
+def test_tokens_that_come_out_together_are_one_event_where_they_are_guessed():
+    alone = plan(options=Simulator(reasoning=0.5), stream=True)
+    joined = plan(options=Simulator(preset="small_gpu", speculative={}, reasoning=0.5), stream=True)
+    one, several = (Script(found, 7, 0, "simulator") for found in (alone, joined))
+    assert one.tokens(2, 3) == one.thought * 2 + one.word * 3
+    deltas = [json.loads(event)["choices"][0]["delta"] for event in events(several.tokens(2, 3))]
+    assert deltas == [{"reasoning_content": " thought thought"}, {"content": " word word word"}]
+    assert several.tokens(0, 1) == several.word == one.word

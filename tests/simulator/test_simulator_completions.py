@@ -1,14 +1,15 @@
 import json
+from functools import partial
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from aiperf.config.simulator import Simulator
-from aiperf.simulator.bodies import completion_plan
-from aiperf.simulator.plan import Plan, Refusal
+from aiperf.simulator.plan import Plan, Refusal, planned
 from aiperf.simulator.script import Script, whole_answer
 
+completion_plan = partial(planned, "completions")
 IDS = st.lists(st.integers(0, 2**40), min_size=1, max_size=9)
 TEXT = st.text(alphabet="ab \n", max_size=20)
 
@@ -102,7 +103,7 @@ def test_the_answer_has_exactly_the_tokens_asked_for(body, tokens, limited):
 def test_the_events_of_a_stream(tokens, prompts, usage):
     found = plan(prompt=["a b"] * prompts, max_tokens=tokens, stream=True, stream_options={"include_usage": usage})
     assert isinstance(found, Plan)
-    script = Script(found, 7, 1_700_000_000, b'"simulator"')
+    script = Script(found, 7, 1_700_000_000, "simulator")
     assert script.role == script.thought == b""
     words = [json.loads(event) for event in chunks(script.word)]
     assert [word["choices"] for word in words] == [
@@ -127,3 +128,10 @@ def test_an_answer_in_one_piece(usage):
     assert (said["object"], said["id"]) == ("text_completion", "cmpl-7")
     assert said["choices"] == [{"index": index, "text": " word" * 4, "logprobs": None, "finish_reason": "length"} for index in (0, 1)]
     assert said.get("usage") == ({"prompt_tokens": 3, "completion_tokens": 8, "total_tokens": 11} if usage else None)
+
+
+def test_ids_and_the_same_words_have_the_same_blocks():
+    cached = Simulator(preset="small_gpu", block_tokens=2)
+    ids, words, batch = (plan(options=cached, prompt=prompt).blocks for prompt in ([1, 2, 3, 4, 5], "1 2 3  4 5", [[1, 2], [3, 4]]))
+    assert len(ids) == 2
+    assert ids == words == batch

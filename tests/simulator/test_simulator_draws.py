@@ -70,7 +70,6 @@ def test_a_fault_that_is_added_behind_takes_none_from_those_before(seed, number)
 
 
 def test_every_fault_has_a_share_and_a_class():
-    assert sorted(SHARES) == sorted((*FAULTS, "refused"))
     assert set(FAULT_CLASSES) == {*SHARES, RACED}
     assert {error for error in FAULT_CLASSES.values() if error is not None} <= set(ERRORS) - set(NOT_FAILURES)
 

@@ -1,39 +1,8 @@
-from dataclasses import dataclass, field
-
 from hypothesis import given
 from hypothesis import strategies as st
+from stepping import MS, on_bench
 
-from aiperf.config.simulator import Simulator
-from aiperf.simulator.model import Ask, FixedModel
-
-MS = 1_000_000
-
-
-@dataclass
-class Bench:
-    """Runs a model on a clock of its own: it wakes when the model says, or `late_ns` after."""
-
-    model: FixedModel
-    now_ns: int = 0
-    told: dict[Ask, list[tuple[int, int]]] = field(default_factory=dict)
-
-    def arrive(self, ask):
-        self.told[ask] = []
-        self.model.arrive(ask, lambda count: self.told[ask].append((self.now_ns, count)))
-
-    def run(self, late_ns=0):
-        due_ns = self.model.advance(self.now_ns)
-        while due_ns is not None:
-            self.now_ns = max(self.now_ns, due_ns + late_ns)
-            due_ns = self.model.advance(self.now_ns)
-
-    def times(self, ask):
-        return [at_ns for at_ns, count in self.told[ask] for _ in range(count)]
-
-
-def model(**options):
-    return FixedModel(Simulator(**options))
-
+from aiperf.simulator.ask import Ask
 
 asks = st.lists(
     st.builds(Ask, number=st.integers(0, 10**6), prompt_tokens=st.just(1), tokens=st.integers(1, 40), arrived_ns=st.integers(0, 10**8)),
@@ -44,7 +13,7 @@ asks = st.lists(
 
 @given(asks, st.integers(0, 50), st.integers(0, 20), st.floats(0, 1), st.integers(0, 2**70))
 def test_every_token_at_its_absolute_time(asks, ttft_ms, itl_ms, noise, seed):
-    bench = Bench(model(ttft_ms=ttft_ms, itl_ms=itl_ms, noise=noise, seed=seed))
+    bench = on_bench(ttft_ms=ttft_ms, itl_ms=itl_ms, noise=noise, seed=seed)
     for ask in asks:
         bench.arrive(ask)
     bench.run()
@@ -57,7 +26,7 @@ def test_every_token_at_its_absolute_time(asks, ttft_ms, itl_ms, noise, seed):
 def test_the_order_of_arrival_changes_nothing(shuffler, seed):
     asks = [Ask(number, 1, 5, 1000) for number in range(12)]
     orders = [list(asks), shuffler.sample(asks, len(asks))]
-    benches = [Bench(model(noise=0.5, seed=seed)) for _ in orders]
+    benches = [on_bench(noise=0.5, seed=seed) for _ in orders]
     for bench, order in zip(benches, orders, strict=True):
         for ask in order:
             bench.arrive(ask)
@@ -66,7 +35,7 @@ def test_the_order_of_arrival_changes_nothing(shuffler, seed):
 
 
 def test_without_noise_the_times_are_the_options():
-    bench, ask = Bench(model(ttft_ms=20, itl_ms=5)), Ask(3, 1, 3, 7)
+    bench, ask = on_bench(ttft_ms=20, itl_ms=5), Ask(3, 1, 3, 7)
     bench.arrive(ask)
     bench.run()
     assert bench.told[ask] == [(7 + 20 * MS, 1), (7 + 25 * MS, 1), (7 + 30 * MS, 1)]
@@ -74,7 +43,7 @@ def test_without_noise_the_times_are_the_options():
 
 @given(asks, st.integers(0, 30 * MS))
 def test_being_late_does_not_drift(asks, late_ns):
-    bench = Bench(model(ttft_ms=10, itl_ms=3))
+    bench = on_bench(ttft_ms=10, itl_ms=3)
     for ask in asks:
         bench.arrive(ask)
     bench.run(late_ns)
@@ -86,7 +55,7 @@ def test_being_late_does_not_drift(asks, late_ns):
 
 
 def test_what_is_overdue_together_is_told_together():
-    bench, ask = Bench(model(ttft_ms=0, itl_ms=1)), Ask(1, 1, 10, 0)
+    bench, ask = on_bench(ttft_ms=0, itl_ms=1), Ask(1, 1, 10, 0)
     bench.arrive(ask)
     assert bench.model.advance(0) == MS
     bench.now_ns = 4 * MS + 1
@@ -95,14 +64,14 @@ def test_what_is_overdue_together_is_told_together():
 
 
 def test_an_answer_in_one_piece_is_told_of_when_its_last_token_is_out():
-    bench, ask = Bench(model(ttft_ms=20, itl_ms=5)), Ask(1, 1, 9, 0, streamed=False)
+    bench, ask = on_bench(ttft_ms=20, itl_ms=5), Ask(1, 1, 9, 0, streamed=False)
     bench.arrive(ask)
     bench.run()
     assert bench.told[ask] == [(20 * MS + 8 * 5 * MS, 9)]
 
 
 def test_nothing_is_told_to_who_has_left():
-    bench, gone, stays = Bench(model(ttft_ms=1, itl_ms=1)), Ask(1, 1, 5, 0), Ask(2, 1, 5, 0)
+    bench, gone, stays = on_bench(ttft_ms=1, itl_ms=1), Ask(1, 1, 5, 0), Ask(2, 1, 5, 0)
     bench.arrive(gone)
     bench.arrive(stays)
     bench.now_ns = 2 * MS
@@ -115,7 +84,7 @@ def test_nothing_is_told_to_who_has_left():
 
 
 def test_who_is_told_may_leave_and_let_another_in():
-    bench, first, second = Bench(model(ttft_ms=0, itl_ms=1)), Ask(1, 1, 5, 0), Ask(2, 1, 2, 0)
+    bench, first, second = on_bench(ttft_ms=0, itl_ms=1), Ask(1, 1, 5, 0), Ask(2, 1, 2, 0)
     told = []
 
     def emit(count):
@@ -130,7 +99,7 @@ def test_who_is_told_may_leave_and_let_another_in():
 
 
 def test_one_call_does_not_take_all_the_time_there_is():
-    bench, ask = Bench(model(ttft_ms=0, itl_ms=0)), Ask(1, 1, 1_000_000, 0)
+    bench, ask = on_bench(ttft_ms=0, itl_ms=0), Ask(1, 1, 1_000_000, 0)
     bench.arrive(ask)
     assert bench.model.advance(0) == 0
     assert 0 < len(bench.times(ask)) < 100_000

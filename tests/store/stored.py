@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from aiperf.records import SCHEMA
 from aiperf.results import STATS, MetricValue, Reason, Slo, Summary, Verdict, Window
-from aiperf.store.aggregate import attach, commit, identity, record_files, view_records
+from aiperf.store.aggregate import attach, commit, identity, view_records
 from aiperf.store.rows import Sweep, Trial
 
 SECOND = 1_000_000_000
@@ -31,6 +31,12 @@ SUMMARY = Summary(
 )
 
 
+def sql_types(schema: pa.Schema) -> dict[str, str]:
+    """The columns as DuckDB tells them."""
+    found = duckdb.from_arrow(schema.empty_table())
+    return dict(zip(found.columns, map(str, found.types)))
+
+
 @contextmanager
 def opened(folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     """A campaign's file to read, with its records."""
@@ -38,7 +44,7 @@ def opened(folder: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         attach(connection, folder / "sweep.duckdb", "campaign")
         sweep_id = identity(connection, "campaign", folder / "sweep.duckdb")
         connection.execute("USE campaign")
-        view_records(connection, record_files(folder, sweep_id, folder.name))
+        view_records(connection, [(folder, sweep_id, folder.name)])
         yield connection
 
 

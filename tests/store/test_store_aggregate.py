@@ -12,15 +12,14 @@ import pytest
 import stored
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stored import RATE, START, SUMMARY, SWEEP, campaign, opened, records, trial
+from stored import RATE, START, SUMMARY, SWEEP, campaign, opened, records, sql_types, trial
 
 from aiperf.errors import ConfigError, MeasureError
 from aiperf.results import MetricValue
 from aiperf.store import aggregate
 from aiperf.store.aggregate import NewerSchemaError, commit
-from aiperf.store.points import MOST_COLUMNS, TYPES
 from aiperf.store.rows import Derived, flat
-from aiperf.store.tables import record_columns
+from aiperf.store.tables import MOST_COLUMNS, POINTS, record_columns
 
 CONTRACT = {
     "sweeps": "sweep_id name planner objective state stop_reason started_at ended_at config",
@@ -73,6 +72,13 @@ class TestTables:
         sql = "SELECT value, unit, n, supported FROM metrics WHERE metric = 'request_latency' AND stat = 'p{}'"
         assert asked(tmp_path / "c", sql.format(50)) == [(2.5, "ms", 3, True)]
         assert asked(tmp_path / "c", sql.format(99)) == [(2.5, "ms", 3, False)]
+
+    def test_a_statistic_has_its_interval_where_there_is_one(self, tmp_path):
+        bounded = replace(SUMMARY.metrics[0], intervals={"p50": (2.25, 2.75)})
+        campaign(tmp_path / "c", trial(summary=replace(SUMMARY, metrics=(bounded,))))
+        sql = "SELECT ci_low, ci_high FROM metrics WHERE metric = 'request_latency' AND stat = 'p{}'"
+        assert asked(tmp_path / "c", sql.format(50)) == [(2.25, 2.75)]
+        assert asked(tmp_path / "c", sql.format(99)) == [(None, None)]
 
     def test_of_the_whole_run_only_what_the_window_has_not(self, tmp_path):
         campaign(tmp_path / "c")
@@ -173,8 +179,8 @@ class TestPoints:
     def test_what_is_there_always_and_in_which_order(self, tmp_path):
         campaign(tmp_path / "c", trial(params={"b": 1, "a": "x"}))
         columns = [row[:2] for row in asked(tmp_path / "c", "DESCRIBE points")]
-        assert [name for name, _ in columns if name not in TYPES] == ["b", "a"]
-        assert {name: kind for name, kind in columns if name in TYPES} == dict(TYPES)
+        assert [name for name, _ in columns if name not in POINTS.names] == ["b", "a"]
+        assert {name: kind for name, kind in columns if name in POINTS.names} == sql_types(POINTS)
         assert columns[7:9] == [("b", "DOUBLE"), ("a", "VARCHAR")]
         assert asked(tmp_path / "c", "SELECT request_throughput, request_latency_p99, goodput, a, b FROM points") == [
             (12.5, 2.5, None, "x", 1.0)
@@ -185,7 +191,7 @@ class TestPoints:
         campaign(tmp_path / "c", *trials)
         names = [row[0] for row in asked(tmp_path / "c", "DESCRIBE points")]
         assert len(names) == MOST_COLUMNS
-        assert [name for name in names if name not in TYPES][:3] == ["p050", "zz", "p000"]
+        assert [name for name in names if name not in POINTS.names][:3] == ["p050", "zz", "p000"]
 
     def test_a_parameter_is_text_if_it_is_text_anywhere(self, tmp_path):
         campaign(tmp_path / "c", trial(1, params={"x": 1, "y": 1}), trial(2, params={"x": "auto"}))
@@ -218,7 +224,7 @@ class TestRecords:
         campaign(tmp_path / "c")
         assert asked(tmp_path / "c", "SELECT count(*), max(end_ns - sent_ns), max(request_latency) FROM records") == [(0, None, None)]
         empty = [row[:2] for row in asked(tmp_path / "c", "DESCRIBE records")]
-        assert empty == [("campaign", "VARCHAR"), ("trial_id", "VARCHAR"), *record_columns().items()]
+        assert empty == [("campaign", "VARCHAR"), ("trial_id", "VARCHAR"), *sql_types(record_columns()).items()]
         records(tmp_path / "c", {"request": 1})
         full = [row[:2] for row in asked(tmp_path / "c", "DESCRIBE records")]
         assert full == empty[: len(full)]

@@ -166,6 +166,21 @@ class TestStatements:
             answer("WITH gone AS (DELETE FROM trials RETURNING *) FROM gone", three)
         with pytest.raises(ConfigError, match="query: "):
             answer("PIVOT (DELETE FROM trials RETURNING *) ON number USING count(*)", three)
+        for sql in (
+            "WITH g AS (DELETE FROM trials RETURNING *) PIVOT g ON number USING count(*)",
+            "WITH g AS (SELECT '--') DELETE FROM trials",
+            "WITH g AS (SELECT 1) /* ( */ INSERT INTO trials PIVOT g ON number USING count(*)",
+        ):
+            with pytest.raises(ConfigError, match=r"query: (DELETE is refused|INSERT is refused|A CTE needs)"):
+                answer(sql, three)
+
+    def test_what_is_in_comments_and_texts_is_no_statement(self, three):
+        assert rows("SELECT '; delete (delete from' AS x /* ; (delete */ -- ; drop", three) == [("; delete (delete from",)]
+        with pytest.raises(ConfigError, match="one statement at a time"):
+            answer("SELECT '--'; SELECT 2", three)
+        sql = "PIVOT (SELECT number FROM trials WHERE state <> '--' AND verdict = 'update') ON number USING count(*)"
+        with duckdb.connect() as connection:
+            assert statement.named_tables(connection, f"/* x */ -- y\n{sql}", KNOWN) == {"trials"}
 
     @pytest.mark.parametrize("sql", ["FROM '{file}'", "FROM read_csv('{file}')", "FROM read_text('{file}')", "FROM glob('/*')"])
     def test_no_other_file_is_read(self, three, tmp_path, sql):

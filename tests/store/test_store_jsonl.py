@@ -11,7 +11,7 @@ from stored import SUMMARY
 
 from aiperf.errors import MeasureError
 from aiperf.records import SCHEMA
-from aiperf.store.jsonl import export_jsonl
+from aiperf.store.parquet import export_jsonl
 
 WITH_METRICS = pa.schema([*SCHEMA, ("request_latency", pa.float64()), ("inter_chunk_latency", pa.list_(pa.float64()))])
 
@@ -69,7 +69,7 @@ def test_without_records_or_with_damaged_ones_there_is_no_file(tmp_path):
 
 def test_a_full_disk_leaves_nothing_half_written(tmp_path):
     parquet(tmp_path / "records", "0.parquet", *({"request": n, "chunk_ns": [n] * 999} for n in range(40)))
-    code = "from pathlib import Path; from aiperf.store.jsonl import export_jsonl as w; w(None, Path(), name='', records=Path('records'))"
+    code = "from pathlib import Path; from aiperf.store.parquet import export_jsonl as w; w(None, Path(), name='', records=Path('records'))"
 
     def small_files():
         resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
@@ -84,7 +84,7 @@ def test_memory_is_that_of_a_row_group(tmp_path):
 import resource, sys
 from pathlib import Path
 import pyarrow as pa, pyarrow.parquet as pq
-from aiperf.store.jsonl import export_jsonl
+from aiperf.store.parquet import export_jsonl
 groups = int(sys.argv[1])
 table = pa.table({"request": range(2000), "chunk_ns": [[1_700_000_000_000_000_000] * 50] * 2000})
 Path("records").mkdir()

@@ -10,7 +10,8 @@ from aiperf.errors import MeasureError
 from aiperf.results import STATS, MetricValue, Reason, Slo, Summary, Timeline, Verdict, Window
 from aiperf.store.summary import export_csv, read_named, write
 
-LATENCY = MetricValue("request_latency", "ms", {**dict.fromkeys(STATS, 2.5), "std": None}, 3, ("p99", "p99.9"))
+_STATS = {**dict.fromkeys(STATS, 2.5), "std": None}
+LATENCY = MetricValue("request_latency", "ms", _STATS, 3, ("p99", "p99.9"), {"p50": (2.25, 2.75)}, {"p50": 2.5, "p99": 1.5})
 RATE = MetricValue("request_throughput", "requests/s", {"avg": 12.5}, 3)
 SUMMARY = Summary(
     window=Window(1_700_000_000_000_000_000, 1_700_000_010_000_000_000, before=1, after=2),
@@ -47,6 +48,16 @@ def test_a_summary_of_before_there_was_a_timeline(tmp_path: Path) -> None:
     assert read_named(path) == ("trial", replace(SUMMARY, timeline=None))
 
 
+def test_a_summary_of_before_there_were_intervals(tmp_path: Path) -> None:
+    write(SUMMARY, tmp_path, name="trial")
+    path = tmp_path / "summary.json"
+    found = json.loads(path.read_text()) | {"schema_version": "1.1"}
+    for of in found["metrics"].values():
+        del of["intervals"]
+    path.write_text(json.dumps(found))
+    assert read_named(path)[1].metrics == (replace(LATENCY, intervals={}, effective={}), RATE)
+
+
 def test_the_layout(tmp_path: Path) -> None:
     write(SUMMARY, tmp_path, name="trial")
     found = json.loads((tmp_path / "summary.json").read_text())
@@ -54,19 +65,28 @@ def test_the_layout(tmp_path: Path) -> None:
         "schema_version", "name", "verdict", "gate_met", "window", "metrics", "whole", "counts", "errors", "samples", "slos", "facts",
         "timeline",
     ]  # fmt: skip
-    assert (found["schema_version"], found["name"]) == ("1.1", "trial")
+    assert (found["schema_version"], found["name"]) == ("1.2", "trial")
     assert list(found["verdict"]) == ["word", "reasons", "ignored", "notes"]
     assert found["verdict"]["word"] == "INVALID"
     assert list(found["window"]) == ["start_ns", "end_ns", "seconds", "left_out_before", "left_out_after"]
     assert [found["window"][key] for key in ("seconds", "left_out_before", "left_out_after")] == [10.0, 1, 2]
-    assert found["metrics"]["request_latency"] == {"unit": "ms", "n": 3, "stats": dict(LATENCY.stats), "unsupported": ["p99", "p99.9"]}
+    assert found["metrics"]["request_latency"] == {
+        "unit": "ms", "n": 3, "stats": dict(LATENCY.stats), "unsupported": ["p99", "p99.9"],
+        "intervals": {
+            "p50": {"ci_low": 2.25, "ci_high": 2.75, "n": 3, "effective_n": 2.5, "supported": True},
+            "p99": {"ci_low": None, "ci_high": None, "n": 3, "effective_n": 1.5, "supported": False},
+        },
+    }  # fmt: skip
 
 
 def test_a_row_a_metric(tmp_path: Path) -> None:
     duration = MetricValue("benchmark_duration", "s", {"avg": 11.5}, 1)
     csv_of(replace(SUMMARY, whole=(replace(RATE, stats={"avg": 11.0}), duration)), tmp_path)
     latency, rate, whole, verdict = csv.DictReader((tmp_path / "summary.csv").read_text().splitlines())
-    assert list(latency) == ["metric", "unit", "n", *STATS, "unsupported", "whole", "note"]
+    assert list(latency)[: len(STATS) + 6] == ["metric", "unit", "n", *STATS, "unsupported", "whole", "note"]
+    assert list(latency)[-3:] == ["p99.9_ci_low", "p99.9_ci_high", "p99.9_effective_n"]
+    assert [latency[f"p50_{of}"] for of in ("ci_low", "ci_high", "effective_n")] == ["2.25", "2.75", "2.5"]
+    assert [latency[f"p99_{of}"] for of in ("ci_low", "ci_high", "effective_n")] == ["", "", "1.5"]
     assert (latency["metric"], latency["unit"], latency["n"], latency["p99"], latency["std"]) == ("request_latency", "ms", "3", "2.5", "")
     assert (latency["unsupported"], latency["whole"], latency["note"]) == ("p99;p99.9", "", "")
     assert (rate["avg"], rate["p50"], rate["whole"]) == ("12.5", "", "11.0")

@@ -2,7 +2,7 @@ from screens import pulse
 
 from aiperf.clock import MILLISECOND
 from aiperf.results import Outlook, Pulse
-from aiperf.ui.lines import NoUI
+from aiperf.ui.simple import NoUI
 
 ENDLESS = Outlook({"warmup": (None, None), "profiling": (None, None)})
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from screens import Pty, Terminal
 
-from aiperf.ui.region import Region
+from aiperf.ui.panel import Panel
 
 
 def piped() -> tuple[int, TextIO]:
@@ -16,14 +16,14 @@ def piped() -> tuple[int, TextIO]:
 class TestRegion:
     """What is drawn in place, on a pipe that is read into a terminal of our own."""
 
-    def drawn(self, region: Region, ours: int, *draws: list[str], above: tuple[str, ...] = ()) -> str:
+    def drawn(self, region: Panel, ours: int, *draws: list[str], above: tuple[str, ...] = ()) -> str:
         for rows in draws:
             region.draw(rows, above)
         return os.read(ours, 1 << 16).decode().replace("\n", "\r\n")
 
     def test_replaces_what_was_there(self) -> None:
         ours, theirs = piped()
-        region, terminal = Region(theirs), Terminal(80)
+        region, terminal = Panel(theirs), Terminal(80)
         terminal.feed(self.drawn(region, ours, ["one", "two", "three"], ["1"]))
         assert terminal.shown == ["1"]
         terminal.feed(self.drawn(region, ours, ["1", "2"], above=("a line", "another")))
@@ -36,7 +36,7 @@ class TestRegion:
     )
     def test_whatever_is_drawn_what_was_said_stays_and_the_rest_goes(self, draws: list[tuple[list[int], list[int]]]) -> None:
         ours, theirs = piped()
-        region, terminal, said = Region(theirs), Terminal(80), []
+        region, terminal, said = Panel(theirs), Terminal(80), []
         for rows, above in draws:
             texts = tuple("a" * max(1, length) for length in above)
             terminal.feed(self.drawn(region, ours, ["r" * length for length in rows], above=texts))
@@ -50,7 +50,7 @@ class TestRegion:
 
     def test_lines_that_a_narrower_terminal_has_folded_are_cleared_too(self) -> None:
         terminal = Pty(columns=100)
-        region = Region(terminal.stream)
+        region = Panel(terminal.stream)
         region.draw(["\x1b[2m" + "x" * 90 + "\x1b[0m", "y"])
         terminal.resize(40)
         region.draw(["z"])
@@ -58,9 +58,9 @@ class TestRegion:
 
     def test_a_terminal_that_does_not_say_its_size_has_the_usual_one(self) -> None:
         ours, theirs = piped()
-        assert Region(theirs).size == (80, 24)
+        assert Panel(theirs).size == (80, 24)
         os.close(ours)
         theirs.close()
         nowhere = Pty(columns=0, lines=0)
-        assert Region(nowhere.stream).size == (80, 24)
+        assert Panel(nowhere.stream).size == (80, 24)
         nowhere.ended()

@@ -11,7 +11,7 @@ from typing import Any
 from aiperf import clock
 from aiperf.logs import lazy
 from aiperf.results import Pulse
-from aiperf.seams import Cluster, Event, Job, Screen
+from aiperf.seams import Cluster, Event, Job, Screen, StopRule
 
 _log = getLogger(__name__)
 _LOOK_S = 0.1
@@ -70,10 +70,13 @@ class Conductor:
     """Starts jobs on a cluster and follows them: processors finish when the last generator is gone.
 
     A generator that says nothing for `PATIENCE_NS`, or a processor once the load is over, is ended: it is stopped, or hangs.
+    `stop` judges the pulses: by its word every generator ends.
     """
 
-    def __init__(self, cluster: Cluster, screen: Screen, now: Callable[[], int] = clock.monotonic_ns) -> None:
-        self._cluster, self._screen, self._now = cluster, screen, now
+    def __init__(
+        self, cluster: Cluster, screen: Screen, now: Callable[[], int] = clock.monotonic_ns, *, stop: StopRule | None = None
+    ) -> None:
+        self._cluster, self._screen, self._now, self._rule = cluster, screen, now, stop
         self._heard_ns: dict[str, int] = {}
         self._running: set[str] = set()
         self._generating: set[str] = set()
@@ -100,11 +103,14 @@ class Conductor:
         return self._outcome
 
     def _follow(self, heard: Interrupts) -> None:
+        def hear(event: Event) -> None:
+            self._heard_ns[event.worker] = self._now()
+            self._take(event)
+            self._hear(heard)
+
         while self._running:
             self._hear(heard)
-            for event in self._cluster.wait(_LOOK_S):
-                self._heard_ns[event.worker] = self._now()
-                self._take(event)
+            self._cluster.wait(_LOOK_S, hear)
             self._end_silent()
 
     def _hear(self, heard: Interrupts) -> None:
@@ -135,12 +141,22 @@ class Conductor:
         elif isinstance(event.message, Pulse):
             _log.debug("pulse %s", event.message)
             self._screen.pulse(event.message)
+            self._judge(event.message)
         elif event.worker in self._generating:
             _log.info("%s says %s", event.worker, event.message)
             self._outcome.generators[event.worker] = event.message
         elif event.message.get("done"):
             _log.info("%s says %s", event.worker, lazy(lambda: {name: value for name, value in event.message.items() if name != "samples"}))
             self._outcome.processors[event.worker] = event.message
+
+    def _judge(self, pulse: Pulse) -> None:
+        if self._rule is None or not self._to_stop or (why := self._rule(pulse)) is None:
+            return
+        self._rule = None
+        _log.info("ended by a stop rule: %s", why)
+        self._screen.line(f"ending: {why}; nothing new is sent")
+        for name in self._generating:
+            self._cluster.tell(name, ("end", why))
 
     def _ended(self, event: Event) -> None:
         self._running.discard(event.worker)
@@ -151,7 +167,14 @@ class Conductor:
             if not self._generating:
                 self._heard_ns = dict.fromkeys(self._running, self._now())
                 for name in self._running:
-                    self._cluster.tell(name, "finish")
+                    self._finish(name)
+
+    def _finish(self, processor: str) -> None:
+        """Let it finish; of a plan that was cut it makes nothing that was due later."""
+        cuts = [said["cut_ns"] for said in self._outcome.generators.values() if said.get("cut_ns") is not None]
+        if cuts:
+            self._cluster.tell(processor, ("cut", min(cuts)))
+        self._cluster.tell(processor, "finish")
 
     def _died(self, worker: str, error: str) -> None:
         """A processor can begin again from the spool, once; what a generator would have sent cannot be made up for."""
@@ -167,4 +190,4 @@ class Conductor:
         self._running.add(worker)
         self._heard_ns[worker] = self._now()
         if not self._generating:
-            self._cluster.tell(worker, "finish")
+            self._finish(worker)

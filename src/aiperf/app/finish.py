@@ -4,24 +4,28 @@ import sys
 from collections.abc import Mapping
 from functools import partial
 from logging import getLogger
+from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from aiperf import clock
-from aiperf.app import judge
 from aiperf.app.conduct import Outcome
+from aiperf.app.plan import Plan
 from aiperf.app.probe import Found
-from aiperf.app.session import Run, keep_plan
+from aiperf.app.session import Ended, Run, keep_plan
 from aiperf.config.secrets import hidden
 from aiperf.config.terminal import terminal
 from aiperf.metrics.plugged import tried
+from aiperf.metrics.summary import summarise
 from aiperf.plugin import plugins
 from aiperf.report import table as report
-from aiperf.results import Summary
+from aiperf.results import RunFacts, Summary, Window
 from aiperf.store import summary as summaries
 from aiperf.store.aggregate import commit
 from aiperf.store.parquet import read_records
 from aiperf.store.rows import Sweep, Trial, flat
+from aiperf.workload import WARMUP_FROM
 
 _log = getLogger(__name__)
 VALID, NOTHING, INVALID, GATE, STOPPED = 0, 1, 3, 4, 130
@@ -38,28 +42,100 @@ def keep_results(run: Run, state: str, summary: Summary | None = None, error: st
     commit(run.campaign.folder, sweep, [trial])
 
 
-def reported(run: Run, found: Found, outcome: Outcome) -> int:
-    """Judge what the load left behind, write it down, show it; the exit code."""
-    records = _records(run)
+def reported(run: Run, found: Found, outcome: Outcome) -> Ended:
+    """Judge what the load left behind, write it down, show it."""
+    with run.journal.stage("process"):
+        records = read_records(run.campaign.records)
     with run.journal.stage("judge"):
-        summary = judge.judged(records, experiment=run.experiment, plan=run.plan, found=found, outcome=outcome)
+        extra_notes = [*run.plan.counting.notes(found.template_tokens), *_notes(found, outcome, run.experiment.timing.stop.precision)]
+        known, samples = _facts(records, run, found, outcome), _first(outcome, "samples")
+        summary = summarise(records, known, run.experiment, samples=samples, extra_notes=extra_notes)
     with run.journal.stage("report"):
         if not run.plan.open_loop:
-            keep_plan(run, judge.reached(records))
+            keep_plan(run, _reached(records))
         written(run, summary)
         run.journal.facts |= {"verdict": summary.verdict.word, "stamps": _stamps(records)}
-        _clean(run)
+        if (level := run.experiment.output.level) != "raw":
+            run.campaign.drop_spool()
+        if level == "summary":
+            run.campaign.drop_records()
         keep_results(run, "stopped" if outcome.stopped else "complete", summary)
     _told(summary)
     colour, columns = terminal(sys.stdout)
-    folder = str(run.campaign.folder)
-    run.screen.line(report.final(summary, title=run.experiment.name, folder=folder, colour=colour, columns=columns))
-    return _code(summary, outcome)
+    run.screen.line(report.final(summary, title=run.experiment.name, folder=str(run.campaign.folder), colour=colour, columns=columns))
+    return Ended(_code(summary, outcome), run.campaign.folder, summary)
 
 
-def _records(run: Run) -> pa.Table:
-    with run.journal.stage("process"):
-        return read_records(run.campaign.records)
+def _facts(records: pa.Table, run: Run, found: Found, outcome: Outcome) -> RunFacts:
+    """What judging needs beside the records."""
+    plan, generators = run.plan, outcome.generators
+    window = _window(records, plan, [said["window"] for said in generators.values() if said.get("window")])
+    extra, due = plan.extra_tokens(found.template_tokens), plan.schedule.run.due_ns
+    return RunFacts(
+        window=window,
+        open_loop=plan.open_loop,
+        planned=None if due is None else int((due <= window.end_ns - window.start_ns).sum()),  # where the user stopped, not all
+        concurrency=plan.schedule.run.concurrency,
+        mean_gap_ns=0 if due is None or len(due) == 0 else int((plan.schedule.run.duration_ns or int(due[-1])) / len(due)),
+        template_tokens=extra,
+        input_promised=extra is not None,
+        output_promised=run.experiment.dataset.output_tokens.exact and found.output_exact is not False,
+        streaming=run.experiment.endpoint.streaming,
+        clock_step_ns=max((int(said.get("clock_step_ns", 0)) for said in outcome.processors.values()), default=0),
+        busiest_second=max((float(said.get("busiest_second", 0)) for said in generators.values()), default=0.0),
+        dead_generators=tuple(f"{name} {why}" for name, why in outcome.dead.items()),
+        lost_frames=_total(generators, "lost_frames") + len(_damaged(outcome)),
+        client_counted=_total(outcome.processors, "client_counted"),
+        spool_waits=_total(generators, "spool_waits"),
+        stopped_by_user=outcome.stopped,
+    )
+
+
+def _reached(records: pa.Table) -> dict[str, int]:
+    """How many places of each phase have a record."""
+    warmup = int(pc.sum(pc.greater_equal(records["request"], WARMUP_FROM)).as_py() or 0)
+    return {"warmup": warmup, "profiling": records.num_rows - warmup}
+
+
+def _window(records: pa.Table, plan: Plan, said: list[tuple[int, int]]) -> Window:
+    """As the generators say; after a death, from what they left behind."""
+    if said:
+        return Window(min(start for start, _ in said), max(end for _, end in said))
+    run = records.filter(pc.less(records["request"], WARMUP_FROM))
+    start = pc.min(pc.coalesce(run["due_ns"], run["started_ns"])).as_py() or clock.now_ns()
+    end = pc.max(run["end_ns"]).as_py() or start
+    return Window(start, start + plan.schedule.run.duration_ns if plan.schedule.run.duration_ns is not None else end)
+
+
+def _notes(found: Found, outcome: Outcome, precision: float | None) -> list[str]:
+    notes = [f"the server refuses {found.refused}"] if found.refused is not None else []
+    if found.output_exact is False:
+        notes.append("the server does not keep to min_tokens: lengths of answers are reported, not judged")
+    notes += [*sorted(_damaged(outcome)), *_first(outcome, "failures").values()]
+    if cut := _total(outcome.processors, "asides_cut"):
+        notes.append(f"{cut:,} answers said more than 64 KB besides: the column plugin holds the numbers of it alone")
+    if thought := _total(outcome.processors, "think_tags"):
+        notes.append(f"{thought:,} answers hold <think> in their content: their time to first output token is that of the reasoning")
+    if reopened := _total(outcome.generators, "reopened"):
+        notes.append(f"{reopened} pooled connections had been closed by the server before a request reached it, and were opened anew")
+    ended = {said["ended_by"] for said in outcome.generators.values() if said.get("ended_by")}
+    if precision is not None and not ended:
+        notes.append(f"timing.stop.precision={precision:g} was not reached before the plan ended: give it more requests, or more time")
+    return notes + [f"ended by a stop rule ({why}): nothing was sent from then on" for why in sorted(ended)]
+
+
+def _damaged(outcome: Outcome) -> set[str]:
+    """What could not be read of the spools; every processor that reads them says the same."""
+    return {str(message) for said in outcome.processors.values() for message in said.get("damaged", ())}
+
+
+def _first(outcome: Outcome, key: str) -> dict[str, str]:
+    """What the processors said of each name, the first of them."""
+    return {name: text for said in reversed([*outcome.processors.values()]) for name, text in said.get(key, {}).items()}
+
+
+def _total(said: Mapping[str, Mapping[str, Any]], key: str) -> int:
+    return sum(int(one.get(key, 0)) for one in said.values())
 
 
 def _told(summary: Summary) -> None:
@@ -85,15 +161,6 @@ def _export(run: Run, summary: Summary, kind: str) -> None:
 def _complain(run: Run, why: str) -> None:
     _log.error("%s", why)
     run.screen.line(f"note      {why}")
-
-
-def _clean(run: Run) -> None:
-    """Keep what `output.level` asks for."""
-    level = run.experiment.output.level
-    if level != "raw":
-        run.campaign.drop_spool()
-    if level == "summary":
-        run.campaign.drop_records()
 
 
 def _stamps(records: pa.Table) -> Mapping[str, int]:

@@ -18,7 +18,8 @@ from aiperf.load.generator import Generator, LoadPlan
 from aiperf.load.loop import EpollLoop
 from aiperf.plugin.border import told
 from aiperf.plugin.plugins import get_entry, get_metadata, make
-from aiperf.seams import Channel, Endpoint, Source
+from aiperf.seams import Channel, Endpoint, Loop, Source
+from aiperf.simulator.memory import MemoryServer
 from aiperf.spool import SpoolWriter
 from aiperf.transports.origin import origins
 from aiperf.workload import Phase, Request, Schedule
@@ -42,7 +43,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class LoadTask:
-    """What a load generator is asked to do; `run` stands before the number in `X-Request-ID`."""
+    """What a load generator is asked to do; `run` stands before the number in `X-Request-ID`, `memory` is a server in this process."""
 
     target: Target
     source: Source
@@ -52,6 +53,7 @@ class LoadTask:
     run: str
     spin_ns: int
     generator: int = 0
+    memory: MemoryServer | None = None
 
 
 def speaker(target: Target) -> Endpoint:
@@ -103,12 +105,13 @@ def generate(channel: Channel, task: LoadTask) -> None:
     target, options = task.target, task.target.options
     endpoint = speaker(target)
     _allow_descriptors()
-    loop = EpollLoop(task.spin_ns)
-    spool = SpoolWriter(task.spool)
+    memory = task.memory
+    loop: Loop = EpollLoop(task.spin_ns) if memory is None else memory.loop
+    spool = SpoolWriter(task.spool) if memory is None else SpoolWriter(task.spool, offset=lambda: 0, now=lambda: 0)
     plan = LoadPlan(task.schedule, Render(task.source, endpoint), len(target.urls), task.stop_ns, task.generator)
     where = origins(target.worn or options, target.urls, path=target.path, run=task.run)
     hint = endpoint.token_hint if options.streaming else None
-    transport: Any = make("transport", options.transport, options, where, hint=hint, sockets=loop, options=options.options)
+    transport: Any = make("transport", options.transport, options, where, hint=hint, sockets=memory or loop, options=options.options)
     gc.collect()
     gc.freeze()
     gc.disable()
@@ -119,7 +122,8 @@ def generate(channel: Channel, task: LoadTask) -> None:
         gc.unfreeze()
         spool.close()
         transport.close()
-        loop.close()
+        if isinstance(loop, EpollLoop):
+            loop.close()
     channel.tell(
         {**said, **_spooled(spool), "reopened": getattr(transport, "reopened", 0), "generator": task.generator, "at_ns": clock.now_ns()}
     )

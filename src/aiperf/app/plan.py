@@ -8,16 +8,20 @@ from typing import Any
 import numpy as np
 
 from aiperf import clock
-from aiperf.app.data import Data, data, enough_memory, salt_of
-from aiperf.app.wording import Counting
+from aiperf.app.data import Counting, Data, data, enough_memory, salt_of
 from aiperf.config.compose import Composed
 from aiperf.config.experiment import Experiment
 from aiperf.dataset.bank import Wording
+from aiperf.errors import ConfigError
 from aiperf.paths import data_file
 from aiperf.plugin import plugins
 from aiperf.seams import Source
+from aiperf.simulator.blocks import too_long
 from aiperf.store.campaign import run_name
 from aiperf.workload import Phase, Schedule
+
+_SOME = 1_000_000
+"""Requests whose lengths are looked at beforehand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +54,13 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """A run of this name, planned; `began_ns` is CLOCK_REALTIME."""
+    """A run of this name, planned; `began_ns` is CLOCK_REALTIME, `say` tells a person."""
 
     composed: Composed
     name: str
     plan: Plan
     began_ns: int
+    say: Callable[[str], None]
 
 
 def gathered(composed: Composed, say: Callable[[str], None], name: str | None = None) -> Gathered:
@@ -68,7 +73,7 @@ def gathered(composed: Composed, say: Callable[[str], None], name: str | None = 
             composed = composed.if_timed()
             say("timing=fixed_schedule: the data have times and no timing was chosen, so they are played at them")
         planned = make(composed.experiment, found)
-    return Gathered(composed, name, planned, began_ns)
+    return Gathered(composed, name, planned, began_ns, say)
 
 
 def make(experiment: Experiment, found: Data) -> Plan:
@@ -76,9 +81,24 @@ def make(experiment: Experiment, found: Data) -> Plan:
     timing = experiment.timing
     strategy = plugins.make("timing_strategy", timing.type, timing, seed=experiment.seed, options=timing.options)
     schedule = strategy.schedule(found.source.due_ns())
+    _fit(experiment, found.source, schedule)
     duration = experiment.timing.stop.duration_s
     stop_ns = round(duration * clock.SECOND) if duration is not None else None
     return Plan(found.source, schedule, stop_ns, tuple(found.source.notes), found.wording, found.counting)
+
+
+def _fit(experiment: Experiment, source: Source, schedule: Schedule) -> None:
+    """Raises ConfigError for a request that the packaged server could never answer, since it alone fills more than all KV memory."""
+    options, run = experiment.endpoint.simulator, schedule.run
+    if options is None or options.kv_blocks is None:
+        return
+    count = run.requests if run.due_ns is None else len(run.due_ns)
+    lengths = source.lengths(conversations(run, min(count or _SOME, _SOME)))
+    answers = np.where(lengths.output_tokens > 0, lengths.output_tokens, options.tokens)
+    place = int(np.argmax(lengths.input_tokens + answers))
+    prompt = int(lengths.input_tokens[place]) + options.template_tokens
+    if why := too_long(options, prompt, int(answers[place])):
+        raise ConfigError(f"endpoint.simulator.kv_blocks={options.kv_blocks}: request {place} does not fit. {why}")
 
 
 def data_hash(experiment: Experiment) -> str | None:

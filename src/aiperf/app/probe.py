@@ -17,7 +17,6 @@ from aiperf.errors import ClientError, MeasureError
 from aiperf.plugin import plugins
 from aiperf.records import CHANNELS
 from aiperf.seams import Answer, Fetch, Said, Source
-from aiperf.transports.fetch import HttpFetch
 from aiperf.transports.origin import full
 from aiperf.workload import Turn
 
@@ -77,19 +76,18 @@ def prepared(options: Options, urls: tuple[str, ...], *, exact: bool, fetch: Fet
     return Target(options, urls, model, path_of(options), exact)
 
 
-def probe(target: Target, wording: Wording, *, fetch: HttpFetch, until_ns: int, source: Source | None = None) -> tuple[Target, Found]:
+def probe(target: Target, wording: Wording, *, fetch: Fetch, until_ns: int, source: Source | None = None) -> tuple[Target, Found]:
     """Send two short requests; the target as it can be spoken to, and what was found.
 
     An endpoint from outside that can do nothing with drawn words is asked with the first conversations of `source`.
     """
-    key = chance.child_seed(0, f"probe:{wording.salt}")
+    key, wants_exact, refused = chance.child_seed(0, f"probe:{wording.salt}"), target.exact, None
     lengths: Sequence[int] = _LENGTHS
     turns = [_prompt(wording, key + place, length) for place, length in enumerate(lengths)]
-    is_ours = source is None or plugins.get_entry("endpoint", target.options.type).is_builtin
+    is_ours = plugins.get_entry("endpoint", target.options.type).is_builtin
     understood = None if is_ours else _understood(target, turns[0], fetch, until_ns)
-    if source is not None and not is_ours and understood is None:
+    if not is_ours and source is not None and understood is None:
         turns, lengths = [replace(source.turn(place, warmup=True), output_tokens=_TOKENS) for place in range(2)], ()
-    wanted, refused = target, None
     first: _Heard = understood or _patient(lambda: _asked(target, turns[0], fetch), until_ns)
     if first.said.error == "http_4xx":
         target, first, refused = _humbler(target, turns[0], fetch, first)
@@ -99,10 +97,10 @@ def probe(target: Target, wording: Wording, *, fetch: HttpFetch, until_ns: int, 
             raise MeasureError(f"POST {full(target.urls[0], target.path)}: {_refusal(heard)}")
     if second.closes:
         target = replace(target, options=target.options.model_copy(update={"connection": "new"}))
-    return target, replace(_found(target, (first, second), lengths, wants_exact=wanted.exact), refused=refused)
+    return target, replace(_found(target, (first, second), lengths, wants_exact=wants_exact), refused=refused)
 
 
-def _understood(target: Target, turn: Turn, fetch: HttpFetch, until_ns: int) -> "_Heard | None":
+def _understood(target: Target, turn: Turn, fetch: Fetch, until_ns: int) -> "_Heard | None":
     """What comes of a turn; None where the endpoint, or its server, can make nothing of it."""
     try:
         heard: _Heard = _patient(lambda: _asked(target, turn, fetch), until_ns)
@@ -111,7 +109,7 @@ def _understood(target: Target, turn: Turn, fetch: HttpFetch, until_ns: int) -> 
     return heard if heard.said.error is None else None
 
 
-def _humbler(target: Target, turn: Turn, fetch: HttpFetch, refusal: "_Heard") -> tuple[Target, "_Heard", str | None]:
+def _humbler(target: Target, turn: Turn, fetch: Fetch, refusal: "_Heard") -> tuple[Target, "_Heard", str | None]:
     """Ask for less, where that helps: without usage in the stream, without exact lengths, without either."""
     usage = target.usage and not target.options.streaming
     lesser = {
@@ -151,16 +149,13 @@ def _patient(ask: Callable[[], Any], until_ns: int) -> Any:
     while True:
         try:
             answer = ask()
-            if not (_still_loading(answer) and clock.monotonic_ns() < until_ns):
+            is_loading = isinstance(answer, _Heard) and answer.said.error == "http_5xx"
+            if not is_loading or clock.monotonic_ns() >= until_ns:
                 return answer
         except MeasureError as exc:
             if isinstance(exc, SettledError) or clock.monotonic_ns() >= until_ns:
                 raise
         clock.sleep(_EVERY_S)
-
-
-def _still_loading(answer: Any) -> bool:
-    return isinstance(answer, _Heard) and answer.said.error == "http_5xx"
 
 
 def _only_model(url: str, fetch: Fetch) -> str:
@@ -186,21 +181,17 @@ def _prompt(wording: Wording, key: int, words: int) -> Turn:
     """As many words as wanted, of those that the run draws."""
     bank = wording.bank
     picks = bank.words(key, words)
-    ids = (bank.encoded(picks),) if bank.ids is not None else ()
-    return Turn((bank.text(picks),), words, _TOKENS, token_ids=ids)
+    return Turn((bank.text(picks),), words, _TOKENS, token_ids=(bank.encoded(picks),) if bank.ids is not None else ())
 
 
-def _asked(target: Target, turn: Turn, fetch: HttpFetch) -> _Heard:
+def _asked(target: Target, turn: Turn, fetch: Fetch) -> _Heard:
     endpoint, limits = speaker(target), target.options.timeout_s
     longest = min(limits.connect + limits.first_byte, limits.total, _LONGEST_S)
     (status, headers, body), closes = fetch.watched(full(target.urls[0], target.path), endpoint.body(turn), timeout_s=longest)
     said = endpoint.answer(Answer(status, headers.get("content-type"), [body], complete=True))
-    field = next((name for name in _REASONING if f'"{name}"'.encode() in body), None)
-    return _Heard(said, status, headers.get("location"), closes, field if _reasons(said) else None)
-
-
-def _reasons(said: Said) -> bool:
-    return any(CHANNELS[channel] == "reasoning" for channel in said.channels)
+    reasons = any(CHANNELS[channel] == "reasoning" for channel in said.channels)
+    field = next((name for name in _REASONING if reasons and f'"{name}"'.encode() in body), None)
+    return _Heard(said, status, headers.get("location"), closes, field)
 
 
 def _found(target: Target, heard: tuple[_Heard, _Heard], lengths: Sequence[int], *, wants_exact: bool) -> Found:

@@ -1,6 +1,6 @@
 """One run from a checked experiment to an exit code: plan, load, process, judge, report."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from logging import getLogger
 from typing import Any
@@ -8,14 +8,15 @@ from typing import Any
 from aiperf import clock, logs
 from aiperf.app import GENERATE, GENERATOR, host, space, words
 from aiperf.app import plan as planning
-from aiperf.app.brought import packages
 from aiperf.app.conduct import Conductor, Outcome, interrupts
 from aiperf.app.data import enough_memory
+from aiperf.app.host import packages
 from aiperf.app.jobs import LoadTask, Render, Target, descriptors, dressed, path_of, speaker
 from aiperf.app.plan import Gathered, Plan
 from aiperf.app.probe import Found, patience, prepared, probe
-from aiperf.app.served import METRICS_S, metrics_texts, served
-from aiperf.app.session import Journal, Run, keep_plan
+from aiperf.app.served import METRICS_S, Servers, metrics_texts, served
+from aiperf.app.session import Ended, Journal, Run, keep_plan
+from aiperf.app.stopping import Until, stop_rule
 from aiperf.cluster.local import Worker
 from aiperf.config.endpoint import Endpoint
 from aiperf.config.secrets import redacted
@@ -23,13 +24,12 @@ from aiperf.errors import AiperfError, ClientError, ConfigError, MeasureError
 from aiperf.plugin.plugins import make
 from aiperf.processing.task import ProcessTask
 from aiperf.results import Outlook
-from aiperf.seams import Job
+from aiperf.seams import Fetch, Job
+from aiperf.simulator.memory import MemoryServer
 from aiperf.store import campaign as store
-from aiperf.transports.fetch import HttpFetch
 from aiperf.transports.origin import request_headers
 from aiperf.workload import Phase
 
-_VALID = 0
 _log = getLogger(__name__)
 _RENDERED = 5
 _OWN_FILES = 16
@@ -42,18 +42,18 @@ def run(
     found: Gathered,
     *,
     arguments: Sequence[str],
-    dry_run: bool,
-    say: Callable[[str], None],
+    dry_run: bool = False,
     hatched: Sequence[Worker] = (),
     verbose: int = 0,
-) -> int:
-    """Run an experiment whose data are `found` and return the exit code; `hatched` workers are used.
+    until: Until | None = None,
+) -> Ended:
+    """Run an experiment whose data are `found`; `hatched` workers are used, and `until` may end the load before the plan does.
 
     Raises AiperfError where nothing can be measured.
     """
     composed, name, journal = found.composed, found.name, Journal()
     experiment = composed.experiment
-    screen = make("ui", experiment.ui.type, say, options=experiment.ui.options)
+    screen = make("ui", experiment.ui.type, found.say, options=experiment.ui.options)
     plan = found.plan
     with journal.stage("plan", since_ns=found.began_ns):
         campaign = store.create(experiment.output.dir, experiment.name, name)
@@ -71,7 +71,7 @@ def run(
         for line in lines:
             _log.debug("%s", line)
             screen.line(line)
-        return _dry(made) if dry_run else _measured(made)
+        return _dry(made) if dry_run else _measured(made, until)
 
 
 @contextmanager
@@ -128,7 +128,7 @@ def _too_many(plan: Plan) -> Iterator[str]:
         yield f"note      {level:,} in flight need as many open files, the limit is {limit:,}: raise it (ulimit -n), or requests will fail"
 
 
-def _dry(run: Run) -> int:
+def _dry(run: Run) -> Ended:
     """Write the plan and five rendered requests; send nothing."""
     keep_plan(run, {phase.name: phase.requests or 0 for phase in run.plan.schedule.phases})
     options = run.experiment.endpoint
@@ -144,20 +144,20 @@ def _dry(run: Run) -> int:
         text = body.decode()
         run.screen.line(f"request {number}  POST {target.path}  {text if len(text) <= 400 else f'{text[:200]} … {text[-180:]}'}")
     run.screen.line(f"nothing was sent; the plan and {count} requests are in {run.campaign.folder}")
-    return _VALID
+    return Ended(0, run.campaign.folder)
 
 
-def _measured(run: Run) -> int:
+def _measured(run: Run, until: Until | None) -> Ended:
     with interrupts() as heard:
-        with served(run.experiment.endpoint, run.cores, run.screen.line) as urls:
+        with served(run.experiment.endpoint, run.cores, run.screen.line) as servers:
             with run.journal.stage("probe"):
-                fetch, target, found = _ready(run, urls)
-            before = metrics_texts(urls, fetch)
+                fetch, target, found = _ready(run, servers)
+            before = metrics_texts(servers.urls, fetch)
             heard.listen(patient=True)
             with run.journal.stage("load"):
-                outcome = _loaded(run, target, found, heard)
+                outcome = _loaded(run, target, heard, memory=servers.memory, until=until)
                 outcome.stopped = heard.count > 0
-            after = metrics_texts(urls, fetch, within_s=_HURRY_S if outcome.stopped else METRICS_S)
+            after = metrics_texts(servers.urls, fetch, within_s=_HURRY_S if outcome.stopped else METRICS_S)
         for when, texts in (("before", before), ("after", after)):
             for place, text in texts.items():
                 run.campaign.write(f"trials/0001/server_metrics/{when}-{place}.txt", text)
@@ -166,11 +166,15 @@ def _measured(run: Run) -> int:
         return reported(run, found, outcome)
 
 
-def _ready(run: Run, urls: tuple[str, ...]) -> tuple[HttpFetch, Target, Found]:
-    options = run.experiment.endpoint
+def _ready(run: Run, servers: Servers) -> tuple[Fetch, Target, Found]:
+    options, urls = run.experiment.endpoint, servers.urls
+
+    def fetching(worn: Endpoint) -> Fetch:
+        return servers.fetch({**request_headers(worn), "X-Request-ID": f"{run.name}-probe"}, worn.ca_path)
+
     until, exact = patience(options), run.experiment.dataset.output_tokens.exact
-    target = dressed(prepared(options, urls, exact=exact, fetch=_fetch(run, options), until_ns=until))
-    fetch = _fetch(run, target.worn or options)
+    target = dressed(prepared(options, urls, exact=exact, fetch=fetching(options), until_ns=until))
+    fetch = fetching(target.worn or options)
     target, found = probe(target, run.plan.wording, fetch=fetch, until_ns=until, source=run.plan.source)
     run.journal.facts |= {"urls": list(urls), "model": target.model, "probe": found.facts()}
     _log.info("server %s", found)
@@ -178,21 +182,18 @@ def _ready(run: Run, urls: tuple[str, ...]) -> tuple[HttpFetch, Target, Found]:
     return fetch, target, found
 
 
-def _fetch(run: Run, options: Endpoint) -> HttpFetch:
-    return HttpFetch({**request_headers(options), "X-Request-ID": f"{run.name}-probe"}, options.ca_path)
-
-
-def _loaded(run: Run, target: Target, found: Found, heard: Any) -> Outcome:
+def _loaded(run: Run, target: Target, heard: Any, *, memory: MemoryServer | None, until: Until | None) -> Outcome:
     """Play the plan; records come about while it runs."""
     plan, experiment = run.plan, run.experiment
     if plan.open_loop:
         keep_plan(run)
     spool = run.campaign.spool / f"{GENERATOR}.spool"
-    task = LoadTask(target, plan.source, plan.schedule, plan.stop_ns, spool, run.name, round(experiment.timing.spin_us * clock.MICROSECOND))
+    spin_ns = round(experiment.timing.spin_us * clock.MICROSECOND)
+    task = LoadTask(target, plan.source, plan.schedule, plan.stop_ns, spool, run.name, spin_ns, memory=memory)
     generator = Job(GENERATOR, GENERATE, task, cores=run.cores.generator, log=(run.campaign.log, experiment.log_level))
     made = make("cluster", experiment.cluster.type, run.hatched, options=experiment.cluster.options)
     with closing(made) as cluster, run.screen.showing(_outlook(plan)):
-        outcome = Conductor(cluster, run.screen).run([generator], _processors(run, target, found), heard)
+        outcome = Conductor(cluster, run.screen, stop=stop_rule(experiment, until)).run([generator], _processors(run, target), heard)
     run.journal.facts |= {
         "generators": list(outcome.generators.values()), "processors": list(outcome.processors.values()), "dead": outcome.dead,
     }  # fmt: skip
@@ -217,7 +218,7 @@ def _requests(phase: Phase) -> int | None:
     return phase.requests if phase.due_ns is None else len(phase.due_ns)
 
 
-def _processors(run: Run, target: Target, found: Found) -> list[Job]:
+def _processors(run: Run, target: Target) -> list[Job]:
     count = run.experiment.cluster.processors or max(1, run.cores.count - 1)
     spools = (run.campaign.spool / f"{GENERATOR}.spool",)
     return [
@@ -227,7 +228,7 @@ def _processors(run: Run, target: Target, found: Found) -> list[Job]:
             ProcessTask(
                 spools, run.campaign.records / f"{shard:04d}.parquet", target.options, target.urls, target.model,
                 plan=run.campaign.plan if run.plan.open_loop else None, shard=shard, shards=count,
-                template_tokens=run.plan.extra_tokens(found.template_tokens) or 0, tokenizer=run.experiment.tokenizer,
+                tokenizer=run.experiment.tokenizer,
             ),
             nice=_NICE,
             cores=run.cores.others,

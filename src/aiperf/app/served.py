@@ -1,8 +1,9 @@
 """The servers of a run: those that the experiment names, or a simulator that lives as long as the run."""
 
 import socket
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
 from logging import getLogger
 from pathlib import Path
 
@@ -11,41 +12,61 @@ from aiperf.app.host import Cores
 from aiperf.config.endpoint import Endpoint as Options
 from aiperf.config.simulator import Simulator
 from aiperf.errors import ConfigError, MeasureError
+from aiperf.load.virtual import VirtualLoop
 from aiperf.plugin.plugins import make
-from aiperf.seams import Cluster, Fetch, Job
+from aiperf.seams import Cluster, Event, Fetch, Job
 from aiperf.simulator.draws import refused_places
+from aiperf.simulator.memory import MemoryServer
+from aiperf.transports.fetch import HttpFetch
 from aiperf.transports.origin import full
 
 _log = getLogger(__name__)
 _NAME = "simulator"
 _LOOPBACK = "127.0.0.1"
 _PATIENCE_S = 20.0
+EPOCH_NS = 946_684_800 * clock.SECOND
+"""Where a virtual clock begins: 2000-01-01, which nobody takes for a time that was measured."""
+
 METRICS_S = 2.0
 """How long servers are asked for their metrics, all of them together."""
 
 
+@dataclass(frozen=True, slots=True)
+class Servers:
+    """Addresses, taken in turn by request number; `memory` is the server itself where it lives in this process, on a virtual clock."""
+
+    urls: tuple[str, ...]
+    memory: MemoryServer | None = None
+
+    def fetch(self, headers: Mapping[str, str], ca_path: str | None) -> Fetch:
+        """What asks them for a page."""
+        return HttpFetch(headers, ca_path) if self.memory is None else self.memory
+
+
 @contextmanager
-def served(options: Options, cores: Cores, say: Callable[[str], None] = _log.error) -> Iterator[tuple[str, ...]]:
-    """The addresses of the servers, taken in turn by request number; a simulator is started on a free loopback port, and ended afterwards.
+def served(options: Options, cores: Cores, say: Callable[[str], None] = _log.error) -> Iterator[Servers]:
+    """The servers of a run; a simulator is started on a free loopback port, or in this process, and ended afterwards.
 
     One that has ended before is told of (`say`). Where it is to refuse connections, its address is there several times,
     and between them such as nobody listens at.
     """
     if options.simulator is None:
-        yield options.url
+        yield Servers(options.url)
         return
     log = options.simulator.log
     if log is not None and not Path(log).expanduser().parent.is_dir():
         raise ConfigError(f"endpoint.simulator.log: the folder of {log} does not exist")
+    if options.simulator.clock == "virtual":
+        with closing(MemoryServer(options.simulator, VirtualLoop(EPOCH_NS))) as memory:
+            yield Servers(memory.urls, memory)
+        return
     cluster = make("cluster", "local")
     try:
         cluster.start(Job(_NAME, "aiperf.simulator.server:serve_job", options.simulator, cores=cores.others))
         with _addresses(_port(cluster), options.simulator) as urls:
-            yield urls
+            yield Servers(urls)
     finally:
-        for event in cluster.wait(0):
-            if event.ended:
-                say(f"the simulator {event.error or 'ended'} during the run")
+        cluster.wait(0, lambda event: say(f"the simulator {event.error or 'ended'} during the run") if event.ended else None)
         cluster.close()
 
 
@@ -81,9 +102,11 @@ def metrics_texts(urls: tuple[str, ...], fetch: Fetch, *, within_s: float = METR
 
 def _port(cluster: Cluster) -> int:
     until = clock.monotonic_ns() + round(_PATIENCE_S * clock.SECOND)
-    while clock.monotonic_ns() < until:
-        for event in cluster.wait(0.1):
-            if event.ended:
-                raise MeasureError(f"the simulator could not be started: {event.error or 'it ended at once'}")
-            return int(event.message["port"])
+    heard: list[Event] = []
+    while clock.monotonic_ns() < until and not heard:
+        cluster.wait(0.1, heard.append)
+    for event in heard[:1]:
+        if event.ended:
+            raise MeasureError(f"the simulator could not be started: {event.error or 'it ended at once'}")
+        return int(event.message["port"])
     raise MeasureError(f"the simulator did not start within {_PATIENCE_S:g} s")

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from logging import getLogger
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from aiperf.app import host
 from aiperf.app.plan import Plan, conversations
 from aiperf.cluster.local import Worker
 from aiperf.config.experiment import Experiment
+from aiperf.results import Summary
 from aiperf.seams import Screen
 from aiperf.store.campaign import Campaign
 from aiperf.store.parquet import PLAN_SCHEMA, write_plan
@@ -56,6 +58,15 @@ class Run:
     cores: host.Cores
     text: str
     began_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a run ended: its exit code, where its results are, and what it found (None: nothing was sent)."""
+
+    code: int
+    folder: Path
+    summary: Summary | None = None
 
 
 def keep_plan(run: Run, reached: dict[str, int] | None = None) -> None:

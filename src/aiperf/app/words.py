@@ -1,5 +1,6 @@
 """The plan as a person reads it, before anything is sent."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,9 @@ import numpy as np
 from aiperf import clock
 from aiperf.app.plan import Plan, conversations
 from aiperf.config.experiment import Experiment
+from aiperf.config.slos import limits
 from aiperf.plugin import plugins
+from aiperf.plugin.metrics import metric
 from aiperf.workload import Phase
 
 
@@ -24,8 +27,21 @@ def lines(experiment: Experiment, plan: Plan) -> list[str]:
         f"dataset   {dataset.path or dataset.type}: {_lengths(plan, salt=dataset.salt, exact=dataset.output_tokens.exact)}",
         *tokenizer,
         f"timing    {_timing(experiment, plan)}",
-        *(f"note      {note}" for note in plan.notes),
+        *(f"note      {note}" for note in (*plan.notes, *_unsupported(experiment, plan))),
     ]
+
+
+def _unsupported(experiment: Experiment, plan: Plan) -> Iterator[str]:
+    """Promised percentiles that the plan has too few requests for, were they all independent of each other."""
+    promised = [limit for limit in limits(experiment.goodput) if limit.stat[0] == "p" and not metric(limit.metric).metadata.get("list")]
+    if not promised or plan.planned is None or "too_few_samples" in experiment.verdict.ignore:
+        return
+    from aiperf.metrics.statistics import PERCENTILES, floor  # noqa: PLC0415 - no scipy before the load, unless percentiles are promised
+
+    for limit in promised:
+        if plan.planned < (needed := floor(PERCENTILES[limit.stat])):
+            said = f"goodput.slos.{limit.metric}.{limit.stat} needs {needed:,} requests, the plan holds {plan.planned:,}"
+            yield f"{said}: the verdict will be INVALID (too_few_samples)"
 
 
 def _whose(endpoint: str) -> str:

@@ -5,13 +5,13 @@ import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from aiperf.cli.options import FLAGS, VERBS
+from aiperf.cli.options import FLAGS, VERBS, Flag
 from aiperf.config import roots
-from aiperf.config.nearest import nearest
+from aiperf.config.nearest import hint
 from aiperf.errors import ConfigError
 
 if TYPE_CHECKING:
-    from aiperf.config.describe import Row
+    from aiperf.config.keys import Key
 
 _EXAMPLES = (
     ("aiperf experiment=quickstart", "10 s against the packaged simulator"),
@@ -20,23 +20,10 @@ _EXAMPLES = (
     ("aiperf query", "what the results below outputs/ can be asked, in SQL"),
     ("aiperf validate experiment=poisson timing.rate=20", "check it, send nothing"),
 )
-
-
-_LOOK_UP = {
-    "query": f"aiperf query [SQL] [--in DIR] [--format table|csv|json|parquet] [--out FILE]\n{VERBS['query']}",
-    "report": f"aiperf report DIR …\n{VERBS['report']}",
-    "plugins": "\n".join(
-        [
-            "aiperf plugins [--all | --packages | --validate [--import] | CATEGORY [NAME]] [--json]",
-            "aiperf plugins new CATEGORY NAME [DIR]",
-            VERBS["plugins"],
-            "",
-            "  CATEGORY      its plugins; with NAME, or a class path, all about one",
-            "  new           write a package of one plugin that works, with its tests",
-            *(f"  {name:<12}  {text.removeprefix('plugins: ')}" for name, text in FLAGS.items() if text.startswith("plugins: ")),
-        ]
-    ),
-}
+_FORMS = (
+    ("aiperf plugins CATEGORY [NAME]", "its plugins; with NAME, or a class path, all about one"),
+    ("aiperf plugins new CATEGORY NAME [DIR]", "write a package of one plugin that works, with its tests"),
+)
 
 
 def page(words: Sequence[str]) -> str:
@@ -50,9 +37,9 @@ def _overview() -> str:
             "aiperf: how much load does a generative-AI server carry within its promises, and can the number be believed?",
             "",
             "aiperf [VERB] [group=choice] [path.to.key=value] … [flags]",
-            *_section("verbs", VERBS.items()),
-            *_section("groups", ((group, " ".join(_choices(group))) for group in roots.groups())),
-            *_section("flags", ((name, text) for name, text in FLAGS.items() if text.partition(": ")[0] not in VERBS)),
+            *_section("verbs", ((verb, text) for verb, (_, text) in VERBS.items())),
+            *_section("groups", ((group, " ".join(roots.choices(group, roots.roots()))) for group in roots.groups())),
+            *_section("flags", _flags(flag for flag in FLAGS.items() if not flag[1].verbs or "run" in flag[1].verbs)),
             *_section("examples", _EXAMPLES),
             "",
             "every key: aiperf --help GROUP, or docs/configuration.md",
@@ -63,42 +50,39 @@ def _overview() -> str:
 
 def _section(title: str, lines: Iterable[tuple[str, str]]) -> list[str]:
     found = list(lines)
-    width = max(len(left) for left, _ in found)
-    return ["", title, *(f"  {left:<{width}}  {right}" for left, right in found)]
+    width = max((len(left) for left, _ in found), default=0)
+    return ["", title, *(f"  {left:<{width}}  {right}" for left, right in found)] if found else []
 
 
-def _choices(group: str) -> list[str]:
-    return list(roots.choices(group, roots.roots()))
+def _flags(flags: Iterable[tuple[str, Flag]]) -> Iterator[tuple[str, str]]:
+    return ((f"{name} {'|'.join(flag.takes)}".rstrip(), flag.text) for name, flag in flags)
 
 
 def _topic(word: str) -> str:
-    if word in ("run", "validate"):
-        flags = "--cfg job|json, --config-dir DIR" + (", --dry-run" if word == "run" else "")
-        return f"aiperf {word} [group=choice] [key=value] …\n{VERBS[word]}\n\nflags: {flags}\nkeys: aiperf --help GROUP"
-    if word in _LOOK_UP:
-        return _LOOK_UP[word]
-    from aiperf.config import describe  # noqa: PLC0415 - the models take longer to import than the overview to print
+    lines = [f"aiperf {word} {VERBS[word][0]}", VERBS[word][1]] if word in VERBS else []
+    lines += _section("forms", _FORMS if word == "plugins" else ())
+    lines += _section("flags", _flags(flag for flag in FLAGS.items() if word in flag[1].verbs))
+    if word in VERBS and word != "simulate":
+        return "\n".join(lines)
+    from aiperf.config.experiment import Experiment  # noqa: PLC0415 - the models take longer to import than the overview to print
+    from aiperf.config.keys import rows  # noqa: PLC0415 - as above
     from aiperf.config.simulator import Simulator  # noqa: PLC0415 - as above
 
     if word == "simulate":
-        return "\n".join([f"aiperf simulate [key=value] …\n{VERBS[word]}\n", *_rows(describe.rows(Simulator))])
-    known = describe.everything()
-    found = [row for row in known if f"{row.path}.".startswith(f"{word}.")]
+        return "\n".join([*lines, "", *_rows(rows(Simulator))])
+    known = rows(Experiment)
+    found = [key for key in known if f"{key.dotted}.".startswith(f"{word}.")]
     choices = roots.choices(word, roots.roots()) if word in roots.groups() else {}
     if not found and not choices:
-        raise ConfigError(_unknown(word, [row.path for row in known]))
+        topics = list(dict.fromkeys([*VERBS, *roots.groups(), *(key.path[0] for key in known)]))
+        near = hint(word, [*topics, *(key.dotted for key in known)]) or "."
+        raise ConfigError(f"there is no help on {word!r}{near} Known: {', '.join(topics)}")
     lines = [f"  {word}={name:<18} {roots.first_comment(file)}" for name, file in choices.items()]
     return "\n".join([*lines, *([""] if lines and found else []), *_rows(found)])
 
 
-def _unknown(word: str, paths: Sequence[str]) -> str:
-    topics = list(dict.fromkeys([*VERBS, *roots.groups(), *(path.partition(".")[0] for path in paths)]))
-    near = nearest(word, [*topics, *paths])
-    return f"there is no help on {word!r}{f', did you mean {near}?' if near else '.'} Known: {', '.join(topics)}"
-
-
-def _rows(rows: "Sequence[Row]") -> Iterator[str]:
+def _rows(keys: "Sequence[Key]") -> Iterator[str]:
     width = max(80, min(shutil.get_terminal_size((120, 24)).columns, 140))
-    for row in rows:
-        yield f"  {row.path}={row.default}{' ' + row.unit if row.unit else ''}"
-        yield textwrap.fill(f"{row.sentence} Takes {row.takes}.", width, initial_indent="      ", subsequent_indent="      ")
+    for key in keys:
+        yield f"  {key.dotted}={key.default_text} {key.unit}".rstrip()
+        yield textwrap.fill(f"{key.sentence} Takes {key.takes}.", width, initial_indent="      ", subsequent_indent="      ")

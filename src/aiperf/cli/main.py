@@ -4,16 +4,17 @@ import gc
 import sys
 import threading
 from collections.abc import Sequence
+from importlib import import_module
 
 import aiperf
 from aiperf.cli import options as command_line
 from aiperf.cli import output
-from aiperf.cli.options import Options
 from aiperf.errors import AiperfError, ConfigError
 
 STOPPED = 130
 """The exit code of what the user stopped."""
 _PIPE_GONE = 1
+_COMPOSE = ("run", "validate", "simulate")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -57,49 +58,20 @@ def is_of_interrupt(exc: BaseException | None) -> bool:
 
 def _called(argv: Sequence[str]) -> int:
     given = command_line.parse(argv)
-    if given.wants_version:
+    if "--version" in given.flags and "--help" not in given.flags:
         output.say(f"aiperf {aiperf.__version__}")
         return 0
-    if given.wants_help or not argv:
+    if "--help" in given.flags or not argv:
         from aiperf.cli import help as pages  # noqa: PLC0415 - only when it is asked for
 
         output.say(pages.page(given.words))
         return 0
-    return _verb(given)
-
-
-def _verb(given: Options) -> int:
-    if given.verb in ("query", "report", "plugins"):
-        return _looked_up(given)
-    # Hydra comes first, from a shallow stack: where its import crosses a chunk of the interpreter's, each call there maps memory anew.
-    import aiperf.config.arguments  # noqa: F401, PLC0415 - every verb needs it, help and version do not
-
-    if given.verb == "simulate":
-        from aiperf.cli import simulate  # noqa: PLC0415 - a verb is imported when it is called
-
-        return simulate.main(given.words)
-    if given.verb == "validate" or given.cfg is not None:
-        from aiperf.cli import validate  # noqa: PLC0415 - a verb is imported when it is called
-
-        return validate.main(given)
-    from aiperf.cli import run  # noqa: PLC0415 - a verb is imported when it is called
-
-    return run.main(given)
-
-
-def _looked_up(given: Options) -> int:
-    """Verbs that only look at what there is: they need no Hydra."""
-    if given.verb == "plugins":
-        from aiperf.cli import plugins  # noqa: PLC0415 - a verb is imported when it is called
-
-        return plugins.main(given.words, given.given)
-    if given.verb == "query":
-        from aiperf.cli import query  # noqa: PLC0415 - a verb is imported when it is called
-
-        return query.main(given.words, given.given)
-    from aiperf.cli import report  # noqa: PLC0415 - a verb is imported when it is called
-
-    return report.main(given.words, {})
+    if given.verb in _COMPOSE:
+        # Hydra comes first, from a shallow stack: where its import crosses a chunk of the interpreter's, each call there maps memory anew.
+        import_module("aiperf.config.arguments")
+    verb = import_module(f"aiperf.cli.{'validate' if '--cfg' in given.flags else given.verb}")
+    code: int = verb.main(given) if given.verb in _COMPOSE else verb.main(given.words, given.flags)
+    return code
 
 
 def _complain(exc: AiperfError) -> None:

@@ -15,19 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from aiperf.cli import output
-from aiperf.config.nearest import unknown
 from aiperf.config.terminal import terminal
 from aiperf.errors import AiperfError, ConfigError
 from aiperf.finite import scrub_non_finite
-from aiperf.plugin import options, plugins, registry, scaffold
+from aiperf.plugin import lookup, options, plugins, registry, scaffold
 from aiperf.plugin.border import border
-from aiperf.plugin.types import Category, PluginEntry
+from aiperf.plugin.types import Category
 from aiperf.report.grid import cell, grid
 
-_WIDE = 100
-"""Columns of running text where there is no terminal."""
 _PLACE = "  {:<11} "
-_STEPS = ('python -m pip install -e ".[test]"', "python -m pytest")
 View = dict[str, Any]
 
 
@@ -43,8 +39,7 @@ def main(words: Sequence[str], flags: Mapping[str, str]) -> int:
     view = {"schema_version": "1.0", **look(*words, *([True] if "--import" in flags else []))}
     view |= {"problems": list(plugins.problems()), "notes": list(plugins.notes())}
     said = (line for text in (*view["problems"], *view["notes"]) for line in _wrapped(text))
-    as_json = "--json" in flags
-    output.say(json.dumps(scrub_non_finite(view), indent=2, default=str) if as_json else "\n".join([*told(view), *said]))
+    output.say(json.dumps(scrub_non_finite(view), indent=2, default=str) if "--json" in flags else "\n".join([*told(view), *said]))
     return int(form == "--validate" and bool(view["errors"] or view["problems"]))
 
 
@@ -52,7 +47,8 @@ def _new(words: Sequence[str], flags: Mapping[str, str]) -> int:
     if len(words) not in (2, 3) or flags:
         raise ConfigError("plugins new: give CATEGORY NAME [DIR] and nothing else, as in aiperf plugins new endpoint echo")
     folder, made = scaffold.write(words[0], words[1], Path(words[2]) if words[2:] else None)
-    steps = [f"cd {shlex.quote(str(folder))}", *_STEPS, f"aiperf plugins {words[0]} {words[1]}"]
+    again = f"aiperf plugins {words[0]} {words[1]}"
+    steps = (f"cd {shlex.quote(str(folder))}", 'python -m pip install -e ".[test]"', "python -m pytest", again)
     output.say("\n".join([f"{folder}: a plugin that works", *(f"  {path}" for path in made), "next", *(f"  {step}" for step in steps)]))
     return 0
 
@@ -65,16 +61,15 @@ def _packages() -> View:
 
 
 def _category(typed: str) -> View:
-    kinds = plugins.categories()
-    if (kind := kinds.get(plugins.folded(typed))) is None:
-        raise ConfigError(unknown("category", typed, kinds))
-    return {**_kind(kind), "plugins": [{**asdict(entry), "shadows": _shadows(entry)} for entry in plugins.iter_entries(kind.name)]}
+    kind = lookup.find(typed)
+    ranked = [registry.current().ranked(kind.name, entry.name) for entry in plugins.iter_entries(kind.name)]
+    return {**_kind(kind), "plugins": [{**asdict(first), "shadows": [asdict(one) for one in rest]} for first, *rest in ranked]}
 
 
 def _plugin(typed: str, name: str) -> View:
     kind = _category(typed)
     entry = plugins.get_entry(kind["name"], name)
-    ranked = [asdict(plugins.get_entry(entry.category, entry.name)), *_shadows(entry)]
+    ranked = [asdict(one) for one in registry.current().ranked(entry.category, entry.name)]
     place = ranked.index(asdict(entry))
     found: View = {**asdict(entry), "shadows": ranked[place + 1 :], "shadowed_by": ranked[:place], "options": [], "options_error": None}
     found |= {"category_description": kind["description"], "version": plugins.get_package_metadata(entry.package).version}
@@ -96,10 +91,6 @@ def _kind(kind: Category) -> View:
     return {**asdict(kind), "count": len(list(plugins.iter_entries(kind.name)))}
 
 
-def _shadows(entry: PluginEntry) -> list[View]:
-    return [asdict(other) for other in plugins.shadowed(entry.category, entry.name)]
-
-
 def _options(model: Any) -> Iterator[View]:
     """The fields of a model of options, a pydantic model or a dataclass."""
     if model is None:
@@ -119,12 +110,6 @@ def _overview_text(view: View) -> Iterator[str]:
     yield from _table(["category", "plugins", "description"], ["name", "count", "description"], view["categories"])
     yield ""
     yield from _wrapped("more: aiperf plugins CATEGORY [NAME], --all, --packages, --validate; your own: aiperf plugins new", "")
-
-
-def _all_text(view: View) -> Iterator[str]:
-    for kind in view["categories"]:
-        yield from _category_text(kind)
-        yield ""
 
 
 def _category_text(view: View) -> Iterator[str]:
@@ -183,7 +168,7 @@ def _table(titles: Sequence[str], keys: Sequence[str], found: Sequence[View]) ->
 
 
 def _wrapped(text: str, first: str = "  ", others: str = "    ") -> list[str]:
-    width = terminal(sys.stdout).columns or _WIDE
+    width = terminal(sys.stdout).columns or 100
     layout = textwrap.TextWrapper(width, first, others, break_long_words=False, break_on_hyphens=False)
     return layout.wrap(_clean(text))
 
@@ -195,7 +180,10 @@ def _clean(text: str) -> str:
 
 _FORMS: Mapping[str, tuple[Callable[..., View], Callable[[View], Iterator[str]]]] = {
     "": (lambda: {**_packages(), "categories": [_kind(one) for one in plugins.categories().values() if not one.internal]}, _overview_text),
-    "--all": (lambda: {"categories": [_category(name) for name in plugins.categories()]}, _all_text),
+    "--all": (
+        lambda: {"categories": [_category(name) for name in plugins.categories()]},
+        lambda view: (line for kind in view["categories"] for line in (*_category_text(kind), "")),
+    ),
     "--packages": (_packages, _packages_text),
     "--validate": (_validation, _validation_text),
     "CATEGORY": (_category, _category_text),

@@ -3,7 +3,7 @@
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import IO
@@ -11,11 +11,9 @@ from typing import IO
 import pyarrow as pa
 
 from aiperf.cli import output
-from aiperf.config.nearest import unknown
 from aiperf.errors import ConfigError
 from aiperf.report import grid, streams
 from aiperf.store import joined, tables
-from aiperf.store.points import HEADLINE, TRIAL
 from aiperf.store.whole import whole
 
 EXAMPLES: Mapping[str, str] = {
@@ -40,36 +38,27 @@ EXAMPLES: Mapping[str, str] = {
 }
 """What is shown without SQL: a question, and the statement that answers it."""
 
-FORMATS = ("table", "csv", "json", "parquet")
-_DEFAULT = "outputs"
 _MOST_ROWS = 10_000
 """A table is laid out whole, so that no more than this is held."""
 
 Write = Callable[[pa.Schema, Iterator[pa.RecordBatch], IO[bytes]], None]
 
 
-def main(words: Sequence[str], flags: Mapping[str, str | None]) -> int:
+def main(words: Sequence[str], flags: Mapping[str, str]) -> int:
     """Answer a statement (`--in`, `--format`, `--out`). Raises ConfigError for what cannot be asked or answered."""
-    form = flags.get("--format") or FORMATS[0]
-    if form not in FORMATS:
-        raise ConfigError(unknown("format", form, FORMATS))
+    form, out = flags.get("--format", "table"), flags.get("--out")
     if not words:
         output.say(_help())
         return 0
-    out = flags.get("--out")
     if form == "parquet" and out is None and sys.stdout.isatty():
         raise ConfigError("query: parquet is not for a terminal; give --out FILE, or a pipe")
-    sources = joined.campaigns(Path(flags.get("--in") or _DEFAULT))
+    sources = joined.campaigns(Path(flags.get("--in", "outputs")))
     with joined.asked(" ".join(words), sources) as answer:
         for note in answer.notes:
             print(f"aiperf: {note}", file=sys.stderr)
-        with _sink(out) as sink:
+        with _printed() if out is None else whole(Path(out)) as sink:
             _WRITERS[form](answer.schema, answer.batches, sink)
     return 0
-
-
-def _sink(out: str | None) -> AbstractContextManager[IO[bytes]]:
-    return _printed() if out is None else whole(Path(out))
 
 
 @contextmanager
@@ -86,14 +75,8 @@ def _table(schema: pa.Schema, batches: Iterator[pa.RecordBatch], sink: IO[bytes]
     sink.write(f"{text}{more}\n".encode())
 
 
-def _csv(schema: pa.Schema, batches: Iterator[pa.RecordBatch], sink: IO[bytes]) -> None:
-    for piece in streams.csv_text(streams.distinct(schema.names), batches):
-        sink.write(piece.encode())
-
-
-def _json(schema: pa.Schema, batches: Iterator[pa.RecordBatch], sink: IO[bytes]) -> None:
-    for piece in streams.json_text(streams.distinct(schema.names), batches):
-        sink.write(piece.encode())
+def _text(form: Callable[[Sequence[str], Iterator[pa.RecordBatch]], Iterator[str]]) -> Write:
+    return lambda schema, batches, sink: sink.writelines(piece.encode() for piece in form(streams.distinct(schema.names), batches))
 
 
 def _parquet(schema: pa.Schema, batches: Iterator[pa.RecordBatch], sink: IO[bytes]) -> None:
@@ -105,18 +88,17 @@ def _parquet(schema: pa.Schema, batches: Iterator[pa.RecordBatch], sink: IO[byte
             writer.write_batch(pa.RecordBatch.from_arrays(batch.columns, schema=named))
 
 
-_WRITERS: Mapping[str, Write] = {"table": _table, "csv": _csv, "json": _json, "parquet": _parquet}
+_WRITERS: Mapping[str, Write] = {"table": _table, "csv": _text(streams.csv_text), "json": _text(streams.json_text), "parquet": _parquet}
 
 
 def _help() -> str:
-    """Five statements that work, and what there is to ask for."""
     lines = ['aiperf query "SQL" [--in DIR] [--format table|csv|json|parquet] [--out FILE]', "", "examples"]
     for question, sql in EXAMPLES.items():
         lines += [f"  # {question}", f'  aiperf query "{sql}"']
     lines += ["", "tables, each with a column campaign (its folder)"]
-    columns = {name: list(found) for name, found in tables.TABLES.items()}
-    columns["points"] = [*TRIAL, *(column for _, _, column in HEADLINE), 'and what was set, by name: "timing.concurrency"']
-    columns["records"] = ["trial_id", *tables.record_columns()]
+    columns = {name: schema.names for name, schema in tables.TABLES.items()}
+    columns["points"] = [*tables.POINTS.names, 'and what was set, by name: "timing.concurrency"']
+    columns["records"] = ["trial_id", *tables.record_columns().names]
     for table, meaning in tables.MEANINGS.items():
         lines += [f"  {table}: {meaning}", f"    {', '.join(columns[table])}"]
     return "\n".join(lines)

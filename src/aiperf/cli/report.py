@@ -24,7 +24,7 @@ class Told(NamedTuple):
     summary: Summary
 
 
-def main(words: Sequence[str], _: Mapping[str, str | None]) -> int:
+def main(words: Sequence[str], _: Mapping[str, str]) -> int:
     """Print what a run printed at its end, for each folder: a campaign, a trial, or `outputs/NAME`, which means its latest campaign.
 
     Raises ConfigError for folders that are none of these, or of a newer schema, before anything is printed.
@@ -63,17 +63,19 @@ def _lacking(folder: str) -> Iterator[str]:
 
 def _told(given: Path) -> Iterator[Told]:
     """Every trial of a campaign, or the one that is named."""
-    folder = given
-    if not (given / JSON_NAME).is_file():
-        folder = _campaign(given)
-    trials = [given] if folder is given and not (given / _TRIALS).is_dir() else sorted((folder / _TRIALS).iterdir())
-    campaign = given.parents[1] if trials == [given] else folder
-    missing = [trial for trial in trials if not (trial / JSON_NAME).is_file()]
-    if missing:
+    if (given / JSON_NAME).is_file() and not (given / _TRIALS).is_dir():
+        campaign, trials = given.parents[1], [given]
+    else:
+        campaign = _campaign(given)
+        trials = sorted((campaign / _TRIALS).iterdir())
+    if missing := [trial for trial in trials if not (trial / JSON_NAME).is_file()]:
         why = _receipt(campaign).get("error") or "the run ended, or still is, before its results"
         raise ConfigError([f"report: {trial} has no {JSON_NAME}: {why}" for trial in missing])
     for trial in trials:
-        name, summary = _read(trial / JSON_NAME)
+        try:
+            name, summary = read_named(trial / JSON_NAME)
+        except MeasureError as exc:
+            raise ConfigError(f"report: {exc}") from exc
         yield Told(name if len(trials) == 1 else f"{name} {trial.name}", str(campaign), summary)
 
 
@@ -83,12 +85,9 @@ def _campaign(given: Path) -> Path:
         raise ConfigError(f"report: {given.absolute()} is no folder; give a campaign's, as in outputs/NAME/20260102T030405Z-abc123")
     if (given / _TRIALS).is_dir():
         return given
-    inner = sorted(folder for folder in given.iterdir() if (folder / _TRIALS).is_dir())
-    if inner:
-        return inner[-1]
-    names = sorted(
-        folder.name for folder in given.iterdir() if folder.is_dir() and any((one / _TRIALS).is_dir() for one in folder.iterdir())
-    )
+    if inner := sorted(given.glob(f"*/{_TRIALS}")):
+        return inner[-1].parent
+    names = sorted({found.parents[1].name for found in given.glob(f"*/*/{_TRIALS}")})
     hint = f"; it holds those of {', '.join(names)}: name one" if names else ""
     raise ConfigError(f"report: {given.absolute()} is no campaign and holds none{hint}")
 
@@ -100,10 +99,3 @@ def _receipt(campaign: Path) -> Mapping[str, Any]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def _read(path: Path) -> tuple[str, Summary]:
-    try:
-        return read_named(path)
-    except MeasureError as exc:
-        raise ConfigError(f"report: {exc}") from exc

@@ -17,7 +17,8 @@ def main(given: Options) -> int:
     """
     if sys.platform != "linux":
         raise ConfigError("a run needs Linux (epoll, timerfd and the kernel's stamps); on Windows use WSL")
-    hatched = () if given.dry_run else (hatch(GENERATOR, GENERATE),)
+    dry_run = "--dry-run" in given.flags
+    hatched = () if dry_run else (hatch(GENERATOR, GENERATE),)
     try:
         from aiperf.config.compose import load  # noqa: PLC0415 - while the generator starts
 
@@ -29,7 +30,7 @@ def main(given: Options) -> int:
 
         gc.freeze()  # what a start has made stays
         gc.enable()
-        return run(found, arguments=given.words, dry_run=given.dry_run, say=_say, hatched=hatched, verbose=given.verbose)
+        return run(found, arguments=given.words, dry_run=dry_run, hatched=hatched, verbose=given.verbose).code
     finally:
         for worker in hatched:
             worker.drop()

@@ -1,7 +1,7 @@
 """Workers one after the other in this process: for tests, and where time is virtual."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from aiperf.cluster.child import resolved
@@ -10,16 +10,17 @@ from aiperf.seams import Event, Job
 
 
 class InlineChannel:
-    """A line that is a list."""
+    """A line that is a list, unless somebody hears at once."""
 
     def __init__(self) -> None:
         self.closed = False
         self.down: list[Any] = []
         self.up: list[Any] = []
+        self.hear: Callable[[Any], None] = self.up.append
 
     def tell(self, message: object) -> None:
         """Send a message up."""
-        self.up.append(message)
+        self.hear(message)
 
     def told(self) -> list[Any]:
         """Messages from the parent that have come so far."""
@@ -51,14 +52,15 @@ class InlineCluster:
         if worker in self._channels:
             self._channels[worker].down.append(message)
 
-    def wait(self, timeout_s: float) -> list[Event]:  # noqa: ARG002 - it works instead of waiting
-        """Run the next worker to its end; what it said. A bug in it is raised as it is."""
+    def wait(self, timeout_s: float, hear: Callable[[Event], None]) -> None:  # noqa: ARG002 - it works instead of waiting
+        """Run the next worker to its end; what it says is heard while it does. A bug in it is raised as it is."""
         if not self._jobs:
-            return []
+            return
         job, channel = self._jobs.popleft()
+        channel.hear = lambda message: hear(Event(job.name, message))
         resolved(job.target)(channel, job.argument)
         del self._channels[job.name]
-        return [*(Event(job.name, message) for message in channel.up), Event(job.name, ended=True)]
+        hear(Event(job.name, ended=True))
 
     def end(self, worker: str) -> None:
         """Nothing: a worker that is not waited for does not run."""

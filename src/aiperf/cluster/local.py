@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import IO
 
@@ -111,17 +111,16 @@ class LocalCluster:
         if worker in self._workers:
             self._workers[worker].channel.tell(message)
 
-    def wait(self, timeout_s: float) -> list[Event]:
-        """What happened since the last call, waiting for something if nothing did."""
-        events = []
+    def wait(self, timeout_s: float, hear: Callable[[Event], None]) -> None:
+        """Tell what happened since the last call, waiting for something if nothing did."""
         for worker in self._workers.values():
             worker.channel.flush()
         for key, _ in self._selector.select(timeout_s if self._workers else 0):
             worker = key.data
-            events += [Event(worker.name, message) for message in worker.channel.told()]
+            for message in worker.channel.told():
+                hear(Event(worker.name, message))
             if worker.channel.closed:
-                events.append(Event(worker.name, ended=True, error=self._ended(worker)))
-        return events
+                hear(Event(worker.name, ended=True, error=self._ended(worker)))
 
     def end(self, worker: str) -> None:
         """Kill one worker, whatever it does; `wait` tells of it."""

@@ -1,9 +1,3 @@
-"""The enums of the registry, looked up when asked for: their members are whatever is installed."""
+"""The enums of the registry: their members are whatever is installed."""
 
-from typing import Any
-
-from aiperf.plugin import enums
-
-
-def __getattr__(name: str) -> Any:
-    return getattr(enums, name)
+from aiperf.plugin.enums import *  # noqa: F403 - what it exports is what this is

@@ -1,5 +1,3 @@
 """What is a number."""
 
-from aiperf.finite import FiniteFloat, is_finite_value, nan_safe_mean, nan_safe_std, scrub_non_finite
-
-__all__ = ["FiniteFloat", "is_finite_value", "nan_safe_mean", "nan_safe_std", "scrub_non_finite"]
+from aiperf.finite import *  # noqa: F403 - what it exports is what this is

@@ -1,5 +1,3 @@
 """What endpoints log with."""
 
-from aiperf.endpoints.base_endpoint import AIPerfLoggerMixin
-
-__all__ = ["AIPerfLoggerMixin"]
+from aiperf.endpoints.base_endpoint import *  # noqa: F403 - what it exports is what this is

@@ -1,5 +1,3 @@
 """The one way to read a file that a user named."""
 
-from aiperf.paths import safe_read_template_path
-
-__all__ = ["safe_read_template_path"]
+from aiperf.paths import *  # noqa: F403 - what it exports is what this is

@@ -1,5 +1,3 @@
 """What plugins must have."""
 
-from aiperf.endpoints.protocols import EndpointProtocol, InferenceServerResponse, RequestOutputT
-
-__all__ = ["EndpointProtocol", "InferenceServerResponse", "RequestOutputT"]
+from aiperf.endpoints.protocols import *  # noqa: F403 - what it exports is what this is

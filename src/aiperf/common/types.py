@@ -1,5 +1,3 @@
 """Names of types."""
 
-from aiperf.endpoints.models import JsonObject, RequestOutputT
-
-__all__ = ["JsonObject", "RequestOutputT"]
+from aiperf.endpoints.models import *  # noqa: F403 - what it exports is what this is

@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from functools import partial
+from typing import Any, Literal, NamedTuple, get_origin
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -10,35 +11,39 @@ from hydra.errors import HydraException
 
 from aiperf.config import keys, roots
 from aiperf.config.base import Model
-from aiperf.config.keys import Path
+from aiperf.config.files import Layer, named, opened, replacing
+from aiperf.config.keys import Path, at
+from aiperf.config.mistakes import Check, M, line, without
+from aiperf.config.origins import origin
 from aiperf.config.secrets import redacted_argument
+from aiperf.errors import ConfigError
 
 _KEY = re.compile(r"(?P<sign>~|\+{0,2})(?P<key>[A-Za-z_$][\w$-]*(?:[./][\w$-]+)*)")
 _SLOS = ("goodput", "slos")
 _PARSER = OverridesParser.create()
 
+Kind = Literal["choice", "value", "delete"]
+_Read = tuple[Kind, Path, Any]
+
 
 class Argument(NamedTuple):
-    """One argument as it was meant: `choice` of a group's file, `value` of a key, or `delete` of either."""
+    """One argument as it was meant: `choice` of a group's file (None for none), `value` of a key, or `delete` of a key.
 
-    text: str
-    kind: Literal["choice", "value", "delete"]
+    `shown` is how a message names it: as typed, without its secret.
+    """
+
+    shown: str
+    kind: Kind
     path: Path
     value: Any = None
 
     @property
-    def group(self) -> str:
-        """The group that is chosen."""
-        return self.path[0]
-
-    @property
-    def is_choice(self) -> bool:
-        """Whether it says which file of a group holds, none included."""
-        return self.kind == "choice" or (self.kind == "delete" and self.path[0] in roots.groups() and len(self.path) == 1)
-
-
-class UnreadableError(ValueError):
-    """An argument that cannot be read; the message says why."""
+    def layer(self) -> Layer:
+        """What it sets, at its place."""
+        inner = named(self.value) if self.kind == "value" else None
+        for name in self.path[:0:-1]:
+            inner = {name: inner}
+        return Layer({self.path[0]: inner}, typed=self.shown)
 
 
 def split(key: str) -> Path:
@@ -52,78 +57,111 @@ def read(arguments: Sequence[str], model: type[Model], *, groups: Sequence[str] 
     found: list[Argument] = []
     problems: dict[Path, str] = {}
     for text in arguments:
+        shown = f"argument {redacted_argument(text, model)!r}"
         try:
-            found.append(_argument(text, model, groups))
-        except UnreadableError as exc:
-            problems[split(text.partition("=")[0].lstrip("+~"))] = f"{shown(text, model)}: {exc}"
-    chosen = {argument.group for argument in found if argument.is_choice}
-    return [_as_choice(argument) if argument.path[0] not in chosen and len(groups) else argument for argument in found], problems
+            found.append(Argument(shown, *_read(text, model, groups)))
+        except ValueError as exc:
+            problems[split(text.partition("=")[0].lstrip("+~"))] = f"{shown}: {exc}"
+    chosen = {argument.path[0] for argument in found if argument.kind == "choice"}
+    return [_as_choice(argument) if argument.path[0] not in chosen and groups else argument for argument in found], problems
 
 
 def _as_choice(argument: Argument) -> Argument:
     """`timing.type=request_rate` where `timing=request_rate` is meant: other values of the group's file are another type's."""
     group, value = argument.path[0], argument.value
-    if argument.path[1:] != ("type",) or argument.kind != "value" or not isinstance(value, str):
-        return argument
-    return Argument(argument.text, "choice", (group,), value) if roots.find(group, value, (roots.packaged(),)) else argument
+    is_type = argument.path[1:] == ("type",) and argument.kind == "value" and isinstance(value, str)
+    is_meant = is_type and roots.find(group, value, (roots.packaged(),)) is not None
+    return argument._replace(kind="choice", path=(group,)) if is_meant else argument
 
 
-def shown(text: str, model: type[Model]) -> str:
-    """How an argument is named in a message: as typed, without its secret."""
-    return f"argument {redacted_argument(text, model)!r}"
-
-
-def _argument(text: str, model: type[Model], groups: Sequence[str]) -> Argument:
+def _read(text: str, model: type[Model], groups: Sequence[str]) -> _Read:
+    """Kind, path and value. Raises ValueError for what cannot be read."""
     typed, sign, raw = text.partition("=")
     match = _KEY.fullmatch(typed.strip())
     if match is None or not (sign or match["sign"] == "~"):
-        raise UnreadableError("is no key=value and no group=choice")
+        raise ValueError("is no key=value and no group=choice")
     path = split(match["key"])
     if "/" in match["key"]:
-        raise UnreadableError(f"the key {match['key']} has a slash; keys are separated by dots")
+        raise ValueError(f"the key {match['key']} has a slash; keys are separated by dots")
     if len(path) == 1 and path[0] in groups:
-        return _choice(text, path, match["sign"], raw if sign else None)
-    if match["sign"] == "~":
-        return Argument(text, "delete", path, raw if sign else None)
-    return Argument(text, "value", path, _value(path, raw, model))
+        return ("choice", path, None) if match["sign"] == "~" else _choice(path, match["sign"], raw)
+    return ("delete", path, raw if sign else None) if match["sign"] == "~" else ("value", path, _value(path, raw, model))
 
 
-def _choice(text: str, path: Path, sign: str, raw: str | None) -> Argument:
-    group = path[0]
-    if sign == "~" or raw is None:
-        return Argument(text, "delete", path)
+def _choice(path: Path, sign: str, raw: str) -> _Read:
     if sign == "++":
-        raise UnreadableError(f"++ is not for a group; {group}=CHOICE chooses a file, {group}.KEY=VALUE sets a key")
+        raise ValueError(f"++ is not for a group; {path[0]}=CHOICE chooses a file, {path[0]}.KEY=VALUE sets a key")
     if raw.startswith("{"):
-        return Argument(text, "value", path, _parsed(raw).value())
+        return "value", path, _parsed(raw).value()
     name = raw.strip().strip("'\"")
     if not name or name[0] == "[":
-        raise UnreadableError(f"a group takes one choice, as in {group}=NAME")
-    return Argument(text, "choice", path, None if name == "null" else name)
+        raise ValueError(f"a group takes one choice, as in {path[0]}=NAME")
+    return "choice", path, None if name == "null" else name
 
 
 def _value(path: Path, raw: str, model: type[Model]) -> Any:
     key = keys.lookup(model, path)
-    takes_text = key is not None and (key.open_text and path != key.path if key.is_open else key.is_text)
+    kinds = () if key is None else (key.below,) if path != key.path else key.types
+    takes_text = bool(kinds) and all(kind is str or get_origin(kind) is Literal for kind in kinds)
+    takes_a_word = any(kind in (str, Any) or keys.is_text_list(kind) for kind in kinds)
     try:
         override = _parsed(raw)
-    except UnreadableError:
-        if takes_text or "${" in raw or (key is not None and _takes_a_word(key, path)):
+    except ValueError:
+        if takes_text or takes_a_word or "${" in raw:
             return raw
         raise
     if override.is_sweep_override() and not takes_text:
-        raise UnreadableError("takes one value; a list is [a,b], text with a comma in it needs quotes of its own")
+        raise ValueError("takes one value; a list is [a,b], text with a comma in it needs quotes of its own")
     value = override.value()
     return raw.strip() if takes_text and (isinstance(value, (int, float)) or override.is_sweep_override()) else value
-
-
-def _takes_a_word(key: keys.Key, path: Path) -> bool:
-    """Whether a word in place of the value means something: one URL of a list, a quantity, a value of the user's own keys."""
-    return path != key.path if key.is_open else any(kind is str or keys.is_text_list(kind) for kind in key.types)
 
 
 def _parsed(raw: str) -> Override:
     try:
         return _PARSER.parse_override(f"key={raw}")
     except (HydraException, ValueError, RecursionError) as exc:
-        raise UnreadableError("the value cannot be read; text with = , : [ { or quotes in it needs its own, as in 'key=\"a=b\"'") from exc
+        raise ValueError("the value cannot be read; text with = , : [ { or quotes in it needs its own, as in 'key=\"a=b\"'") from exc
+
+
+def apply(settings: Sequence[Argument], values: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
+    """Set and take away; a stop rule that is given alone replaces the other one.
+
+    Returns a line for what cannot be taken away, and everything that was set.
+    """
+    problems: list[str] = []
+    given: dict[str, Any] = {}
+    for argument in settings:
+        found = at(values, argument.path)
+        if argument.kind == "value":
+            merge(given, opened(argument.layer.values))
+        elif found is None:
+            problems.append(f"{argument.shown}: there is nothing to take away")
+        elif argument.value not in (None, str(found)):
+            problems.append(f"{argument.shown}: the value is another one, and stays")
+        else:
+            without(values, argument.path)
+    merge(values, replacing(given))
+    return problems, given
+
+
+def merge(into: dict[str, Any], values: dict[str, Any]) -> None:
+    """Put values over others, group by group."""
+    for name, value in values.items():
+        if isinstance(value, dict) and isinstance(into.get(name), dict):
+            merge(into[name], value)
+        else:
+            into[name] = named(value)
+
+
+def load_part(model: type[M], arguments: Sequence[str]) -> M:
+    """A model by itself from `key=value`, with the same care as an experiment. Raises ConfigError with every mistake."""
+    settings, unread = read(arguments, model)
+    values: dict[str, Any] = {}
+    problems = [*unread.values(), *apply(settings, values)[0]]
+    check = Check(model, values, unread)
+    found = check.made()
+    place = partial(origin, [argument.layer for argument in settings], model)
+    problems += [line(mistake, place) for mistake in check.mistakes]
+    if problems:
+        raise ConfigError(problems)
+    return found

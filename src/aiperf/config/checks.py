@@ -1,17 +1,18 @@
 """What the models cannot know: names that must be in the registry, keys that a strategy uses, promises that can be judged."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from operator import attrgetter
 from typing import Any
 
 from aiperf.config import slos
+from aiperf.config.dataset import Tokenizer
 from aiperf.config.declared import declared, taken
 from aiperf.config.endpoint import Endpoint
-from aiperf.config.experiment import Experiment
-from aiperf.config.keys import Path, fields, lookup
-from aiperf.config.mistakes import Check, at
+from aiperf.config.experiment import IN_MEMORY, Experiment
+from aiperf.config.keys import Path, fields
+from aiperf.config.mistakes import Mistake
 from aiperf.config.nearest import unknown
 from aiperf.config.timing import Timing
-from aiperf.config.tokenizer import Tokenizer
 from aiperf.plugin import options as own
 from aiperf.plugin import plugins
 from aiperf.plugin.border import told
@@ -33,145 +34,128 @@ NAMES: Mapping[Path, str] = {
 
 _USED = ("concurrency", "rate", "arrival", "speedup", "start_s", "end_s", "offset")
 _OF_A_TOKENIZER = {"apply_chat_template": "template", "revision": "revision", "trust_remote_code": "code"}
-_FORMATS = ("output", "formats")
-_OPTIONS = "options"
 _SLOS = ("goodput", "slos")
-_IGNORE = ("verdict", "ignore")
+_UNSEEN = "needs a streamed answer, and endpoint.streaming is false"
+_PRECISION_OF = ("timing", "stop", "precision_of")
 
 
-def names(check: Check[Experiment]) -> None:
-    """Find names that are not in the registry, keys that nobody would use, and reasons that do not exist."""
-    for path, category in NAMES.items():
-        _name(check, path, category)
-    formats = at(check.values, _FORMATS)
-    for name in [formats] if isinstance(formats, str) else formats if isinstance(formats, list) else ():
-        if (problem := _problem("data_exporter", name)) is not None:
-            check.refuse(_FORMATS, problem)
-    _unused(check)
-    _untaken(check)
-    _unsampled(check)
-    _unstreamed(check)
-    _own(check)
-    if ignored := at(check.values, _IGNORE):
-        _reasons(check, [ignored] if isinstance(ignored, str) else ignored)
+def mistakes(experiment: Experiment, gone: Collection[Path] = ()) -> Iterator[Mistake]:
+    """Names that are not in the registry, keys that nobody would use, promises that cannot be judged, reasons that do not exist.
 
-
-def _reasons(check: Check[Experiment], ignored: Any) -> None:
-    from aiperf.results import REASONS  # noqa: PLC0415 - 5 ms of every start, for a key that few use
-
-    for reason in ignored if isinstance(ignored, list) else []:
-        if isinstance(reason, str) and reason not in REASONS:
-            check.add(_IGNORE, unknown("reason", reason, REASONS))
-
-
-def _name(check: Check[Experiment], path: Path, category: str) -> None:
-    if (problem := _problem(category, at(check.values, path))) is not None:
-        check.refuse(path, problem)
-
-
-def _problem(category: str, name: Any) -> str | None:
-    """Why a name is nobody's, in one line."""
-    try:
-        if isinstance(name, str):
-            plugins.get_entry(category, name)
-    except PluginError as exc:
-        return told(exc)
-    return None
-
-
-def _unused(check: Check[Experiment]) -> None:
-    strategy = at(check.values, ("timing", "type")) or fields(Timing)["type"].default
-    if not isinstance(strategy, str) or any(mistake.path == ("timing", "type") for mistake in check.mistakes):
-        return
-    used = declared("timing_strategy", strategy).get("uses", _USED)
-    for name in _USED:
-        path = ("timing", name)
-        key, value = lookup(Experiment, path), at(check.values, path)
-        if name not in used and value is not None and key is not None and value != key.default:
-            check.add(path, f"timing.{name} is not used by timing.type={strategy}; it uses {', '.join(used)}")
-
-
-def _untaken(check: Check[Experiment]) -> None:
-    """Forms of a prompt that the endpoint does not take, and what needs a tokenizer without one."""
-    endpoint = at(check.values, ("endpoint", "type")) or fields(Endpoint)["type"].default
-    if any(mistake.path == ("endpoint", "type") for mistake in check.mistakes) or not isinstance(endpoint, str):
-        return
-    takes = taken(endpoint)
-    form, batch = at(check.values, ("endpoint", "prompt")), at(check.values, ("dataset", "batch_size"))
-    named = at(check.values, ("tokenizer", "name")) is not None
-    if form in ("list", "token_ids") and "token_ids" not in takes:
-        check.add(
-            ("endpoint", "prompt"),
-            f"{form} is for endpoints whose prompt has several forms (completions), not for endpoint.type={endpoint}",
-        )
-    elif form == "token_ids" and not named:
-        check.add(("endpoint", "prompt"), "token_ids needs tokenizer.name: ids are those of a vocabulary")
-    if isinstance(batch, int) and batch > 1 and "batches" not in takes:
-        check.add(("dataset", "batch_size"), f"endpoint.type={endpoint} takes one text a request")
-    for name, why in _OF_A_TOKENIZER.items() if not named else ():
-        if at(check.values, ("tokenizer", name)) not in (None, fields(Tokenizer)[name].default):
-            check.add(("tokenizer", name), f"needs tokenizer.name, whose {why} it is")
-
-
-def _unsampled(check: Check[Experiment]) -> None:
-    """Rows at their recorded times are played in their order."""
-    sampling, strategy = at(check.values, ("dataset", "sampling")), at(check.values, ("timing", "type"))
-    if declared("timing_strategy", strategy).get("recorded") and sampling not in (None, "sequential"):
-        check.add(("dataset", "sampling"), f"timing.type={strategy} plays every row at its own time; {sampling} has no meaning there")
-
-
-def _unstreamed(check: Check[Experiment]) -> None:
-    """An endpoint that does not stream is not asked to."""
-    endpoint, group = at(check.values, ("endpoint", "type")), check.values.get("endpoint")
-    if declared("endpoint", endpoint).get("supports_streaming") is False and isinstance(group, dict):
-        if group.get("streaming"):
-            check.add(("endpoint", "streaming"), f"endpoint.type={endpoint} does not stream; leave it out")
-        group["streaming"] = False
-
-
-def _own(check: Check[Experiment]) -> None:
-    """What is said below `options` of a group, against the models of the plugins that the group names; theirs are imported for it."""
+    `gone` are paths whose value was wrong already, so that the model has the default there.
+    """
+    entries: dict[Path, PluginEntry] = {}
+    wrong = set(gone)
+    named = [(path, category, attrgetter(".".join(path))(experiment)) for path, category in NAMES.items()]
+    named += [(("output", "formats"), "data_exporter", name) for name in experiment.output.formats]
+    for path, category, name in named:
+        try:
+            entries |= {} if name is None else {path: plugins.get_entry(category, name)}
+        except PluginError as exc:
+            wrong.add(path)
+            yield Mistake(path, told(exc))
+    yield from _stated(experiment)
+    if ("timing", "type") not in wrong:
+        yield from _unused(experiment)
+    if ("endpoint", "type") not in wrong:
+        yield from _untaken(experiment)
+    for name, why in _OF_A_TOKENIZER.items() if experiment.tokenizer.name is None else ():
+        if getattr(experiment.tokenizer, name) != fields(Tokenizer)[name].default:
+            yield Mistake(("tokenizer", name), f"needs tokenizer.name, whose {why} it is")
+    yield from _virtual(experiment)
     for group in dict.fromkeys(path[0] for path in NAMES):
-        said = at(check.values, (group, _OPTIONS)) or {}
-        entries = {path: entry for path, category in NAMES.items() if path[0] == group and (entry := _chosen(check, path, category))}
-        if isinstance(said, dict) and (said or any(not entry.is_builtin for entry in entries.values())):
-            _options(check, group, {str(key): value for key, value in said.items()}, entries)
+        yield from _options(group, getattr(experiment, group).options or {}, {p: e for p, e in entries.items() if p[0] == group})
+    yield from _promises(experiment)
 
 
-def _chosen(check: Check[Experiment], path: Path, category: str) -> PluginEntry | None:
-    key, name = lookup(Experiment, path), at(check.values, path)
-    name = key.default if key is not None and name is None else name
-    return plugins.get_entry(category, name) if isinstance(name, str) and _problem(category, name) is None else None
+def _stated(experiment: Experiment) -> Iterator[Mistake]:
+    """Reasons that do not exist; statistics that the pulse cannot judge, or that the endpoint has not."""
+    if not experiment.verdict.ignore and not experiment.timing.stop.precision_of:
+        return
+    from aiperf.results import PULSED, REASONS, STATS  # noqa: PLC0415 - 5 ms of every start, for keys that few use
+
+    for reason in [reason for reason in experiment.verdict.ignore if reason not in REASONS]:
+        yield Mistake(("verdict", "ignore"), unknown("reason", reason, REASONS))
+    percentiles = [stat for stat in STATS if stat.startswith("p")]
+    for said in experiment.timing.stop.precision_of:
+        name, _, stat = said.partition(".")
+        if name not in PULSED:
+            yield Mistake(_PRECISION_OF, f"{said}: {unknown('metric of the pulse', name, PULSED)}")
+        elif stat not in percentiles:
+            yield Mistake(_PRECISION_OF, f"{said}: {unknown('percentile', stat, percentiles)}")
+        elif _is_unseen(name, experiment.endpoint):
+            yield Mistake(_PRECISION_OF, f"{said} {_UNSEEN}")
 
 
-def _options(check: Check[Experiment], group: str, said: Mapping[str, Any], entries: Mapping[Path, PluginEntry]) -> None:
+def _unused(experiment: Experiment) -> Iterator[Mistake]:
+    """Keys that the strategy does not use; rows at their recorded times are played in their order."""
+    timing, sampling = experiment.timing, experiment.dataset.sampling
+    strategy = declared("timing_strategy", timing.type)
+    used = strategy.get("uses", _USED)
+    for name in _USED:
+        if name not in used and getattr(timing, name) not in (None, fields(Timing)[name].default):
+            yield Mistake(("timing", name), f"timing.{name} is not used by timing.type={timing.type}; it uses {', '.join(used)}")
+    if strategy.get("recorded") and sampling != "sequential":
+        text = f"timing.type={timing.type} plays every row at its own time; {sampling} has no meaning there"
+        yield Mistake(("dataset", "sampling"), text)
+
+
+def _untaken(experiment: Experiment) -> Iterator[Mistake]:
+    """Forms of a prompt, and of an answer, that the endpoint does not have."""
+    endpoint = experiment.endpoint
+    takes, says = taken(endpoint.type), f"endpoint.type={endpoint.type}"
+    if endpoint.prompt != "string" and "token_ids" not in takes:
+        text = f"{endpoint.prompt} is for endpoints whose prompt has several forms (completions), not for {says}"
+        yield Mistake(("endpoint", "prompt"), text)
+    elif endpoint.prompt == "token_ids" and experiment.tokenizer.name is None:
+        yield Mistake(("endpoint", "prompt"), "token_ids needs tokenizer.name: ids are those of a vocabulary")
+    if experiment.dataset.batch_size != 1 and "batches" not in takes:
+        yield Mistake(("dataset", "batch_size"), f"{says} takes one text a request")
+    if endpoint.streaming and declared("endpoint", endpoint.type).get("supports_streaming") is False:
+        yield Mistake(("endpoint", "streaming"), f"{says} does not stream; leave it out")
+
+
+def _virtual(experiment: Experiment) -> Iterator[Mistake]:
+    """A clock that jumps takes one process, and the packaged server in it."""
+    endpoint = experiment.endpoint
+    is_virtual = endpoint.simulator is not None and endpoint.simulator.clock == "virtual"
+    if is_virtual and endpoint.url:
+        text = "virtual is for the packaged server, not for one at a URL; leave out endpoint.url"
+        yield Mistake(("endpoint", "simulator", "clock"), text)
+    for (group, key), name in IN_MEMORY.items():
+        part = getattr(experiment, group)
+        if is_virtual and key in part.model_fields_set and getattr(part, key) != name:
+            text = f"endpoint.simulator.clock=virtual needs {name}, and takes it where nothing is said; leave it out"
+            yield Mistake((group, key), text)
+        elif not is_virtual and getattr(part, key) == "memory":
+            yield Mistake((group, key), "memory reaches the packaged server alone, on endpoint.simulator.clock=virtual")
+
+
+def _options(group: str, said: Mapping[str, Any], entries: Mapping[Path, PluginEntry]) -> Iterator[Mistake]:
+    """What is said below `options` of a group, against the models of the plugins that the group names; theirs are imported for it."""
+    if not said and all(entry.is_builtin for entry in entries.values()):
+        return
     known: dict[str, None] = {}
     for place, entry in entries.items():
         try:
             cls = plugins.get_class(entry.category, entry.class_path)
         except PluginError as exc:
-            check.add(place, told(exc))
+            yield Mistake(place, told(exc))
             return
         known |= dict.fromkeys(own.names(model) if (model := own.model(cls)) is not None else ())
-        for path, what in own.checked(cls, said)[1]:
-            check.add((group, _OPTIONS, *path), f"{what} ({entry.label})")
+        yield from (Mistake((group, "options", *path), f"{what} ({entry.label})") for path, what in own.checked(cls, said)[1])
     for name in [name for name in said if name not in known]:
         owners = ", ".join(f"{entry.category} {entry.name}" for entry in entries.values())
         text = unknown("option", name, list(known)) if known else f"there is no such option: {owners} have none of their own"
-        check.add((group, _OPTIONS, name), text)
+        yield Mistake((group, "options", name), text)
 
 
-def promises(check: Check[Experiment]) -> None:
-    """Find promises that cannot be judged; a null one is taken back."""
-    said: Any = at(check.values, _SLOS)
-    if not isinstance(said, dict):
-        return
-    for name in [name for name, value in said.items() if value is None]:
-        del said[name]
-    found, problems = slos.read(said)
-    streaming = at(check.values, ("endpoint", "streaming"))
-    for limit in found:
-        if streaming is False and "streaming" in metric(limit.metric).metadata.get("needs", ()):
-            check.add((*_SLOS, limit.metric), f"{limit.metric} needs a streamed answer, and endpoint.streaming is false")
-    for path, text in problems:
-        check.refuse((*_SLOS, *path), text)
+def _promises(experiment: Experiment) -> Iterator[Mistake]:
+    found, problems = slos.read(experiment.goodput.slos)
+    yield from (Mistake((*_SLOS, *path), text) for path, text in problems)
+    unseen = [limit.metric for limit in found if _is_unseen(limit.metric, experiment.endpoint)]
+    yield from (Mistake((*_SLOS, name), f"{name} {_UNSEEN}") for name in unseen)
+
+
+def _is_unseen(name: str, endpoint: Endpoint) -> bool:
+    return not endpoint.streaming and "streaming" in metric(name).metadata.get("needs", ())

@@ -4,11 +4,9 @@ Precedence: model defaults < group choice < experiment < command line. Hydra rea
 what the command line sets is set on the result, so that each argument can be refused for itself.
 """
 
-import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import combinations
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -16,19 +14,24 @@ from typing import Any
 import yaml
 
 from aiperf.config import arguments as grammar
-from aiperf.config import checks, engine, files, references, roots, untimed
-from aiperf.config import settings as setting
+from aiperf.config import checks, engine, roots
 from aiperf.config.arguments import Argument
+from aiperf.config.declared import declared
 from aiperf.config.experiment import Experiment
-from aiperf.config.files import FileError, Reading
-from aiperf.config.mistakes import line
-from aiperf.config.nearest import unknown
-from aiperf.config.origins import Origins, notes
+from aiperf.config.files import Layer, Reading, named
+from aiperf.config.keys import at
+from aiperf.config.mistakes import Check, line
+from aiperf.config.origins import notes, origin
 from aiperf.config.secrets import hidden
 from aiperf.errors import ConfigError
 from aiperf.plugin import plugins
 
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+_TIMED = MappingProxyType({"timing": "fixed_schedule"})
+"""What is the default where the data's own times are played."""
+_DECIDES = tuple(("timing", name) for name in ("type", "concurrency", "rate", "arrival"))
+"""Keys that say when data are played; the others are those that only recorded times have."""
+_OF_TIMES = tuple(("timing", name) for name in ("speedup", "start_s", "end_s", "offset"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,63 +54,50 @@ def load(arguments: Sequence[str], *, config_dirs: Sequence[Path] = (), instead:
     Raises ConfigError with every mistake.
     """
     given, unread = grammar.read(arguments, Experiment, groups=roots.groups())
-    chosen = [argument for argument in given if argument.is_choice]
-    current = Reading(roots.roots(config_dirs), {argument.group: argument.value for argument in chosen}, instead)
-    if (problems := _choice_problems(chosen, current)) or any(len(path) == 1 and path[0] in roots.groups() for path in unread):
-        raise ConfigError([*unread.values(), *problems])
+    current = Reading(roots.roots(config_dirs), {}, instead)
+    _choose([argument for argument in given if argument.kind == "choice"], current)
     composed, choices = engine.composed(current)
-    settings = [argument for argument in given if not argument.is_choice]
-    origins = Origins(current.layers[::-1], settings)
-    before = copy.deepcopy(composed)
-    problems = [*unread.values(), *setting.apply(settings, composed, Experiment)]
+    if current.problems or any(len(path) == 1 and path[0] in roots.groups() for path in unread):
+        raise ConfigError([*unread.values(), *current.problems])
+    settings = [argument for argument in given if argument.kind != "choice"]
+    problems, typed = grammar.apply(settings, composed)
     composed.setdefault("name", _name(choices.get("experiment")))
-    open_to_times = not instead and untimed.is_open(composed, current, settings)
-    if open_to_times and untimed.names_times(composed):
-        return load(arguments, config_dirs=config_dirs, instead=untimed.INSTEAD)
-    check = references.looked_at(Experiment, copy.deepcopy(composed), unread)  # references stay as written in the original
-    checks.names(check)
-    checks.promises(check)
-    experiment = check.validated()
-    problems += [line(mistake, origins.of) for mistake in check.mistakes]
-    if problems or experiment is None:
+    layers = sorted(current.layers, key=lambda layer: not layer.group)
+    timed = partial(load, arguments, config_dirs=config_dirs, instead=_TIMED)
+    is_open = not instead and _is_open_to_times(composed, current, settings)
+    if is_open and any(at(composed, path) is not None for path in _OF_TIMES):
+        return timed()
+    check = Check(Experiment, named(composed), unread)  # references stay as written in the original
+    experiment = check.made()
+    mistakes = [*check.mistakes, *checks.mistakes(experiment, check.gone)]
+    place = partial(origin, [*layers, *(argument.layer for argument in settings)], Experiment)
+    problems = [*unread.values(), *problems, *(line(mistake, place) for mistake in mistakes)]
+    if problems:
         raise ConfigError(problems)
-    said = (*notes(current, settings, before, origins), *plugins.problems(), *plugins.notes())
-    timed = partial(load, arguments, config_dirs=config_dirs, instead=untimed.INSTEAD) if open_to_times else None
-    return Composed(experiment, _as_text(experiment, composed, choices), MappingProxyType(choices), said, timed)
+    said = (*notes(current, [*layers, Layer(typed, typed="command line")]), *plugins.problems(), *plugins.notes())
+    return Composed(experiment, _as_text(experiment, composed, choices), MappingProxyType(choices), said, timed if is_open else None)
 
 
-def _choice_problems(chosen: Sequence[Argument], current: Reading) -> list[str]:
-    """What is wrong with the choices of the command line, and with those of the experiment that it names."""
-    where = current.folders
-    problems = [
-        f"{grammar.shown(argument.text, Experiment)}: {unknown(argument.group, argument.value, roots.choices(argument.group, where))}"
-        for argument in chosen
-        if argument.value is not None and roots.find(argument.group, argument.value, where) is None
-    ]
-    problems += [
-        f"{grammar.shown(later.text, Experiment)}: {later.group} is chosen already, by {grammar.shown(first.text, Experiment)}; give one"
-        for first, later in combinations(chosen, 2)
-        if first.group == later.group
-    ]
-    name = current.taken.get("experiment")
-    file = roots.find("experiment", name, where) if name else None
-    return problems + (_experiment_problems(file, current) if file is not None else [])
+def _choose(chosen: Sequence[Argument], current: Reading) -> None:
+    """Note what the command line chooses, and as a problem what cannot be chosen, or is chosen twice."""
+    firsts: dict[str, Argument] = {}
+    for argument in chosen:
+        group, name = argument.path[0], argument.value
+        if (first := firsts.setdefault(group, argument)) is not argument:
+            current.problems.append(f"{argument.shown}: {group} is chosen already, by {first.shown}; give one")
+        elif problem := roots.misnamed(group, name, current.folders):
+            current.problems.append(f"{argument.shown}: {problem}")
+        else:
+            current.taken[group] = name
 
 
-def _experiment_problems(file: Path, current: Reading) -> list[str]:
-    try:
-        said = files.choose(file, current.content(file))
-    except FileError as exc:
-        return [str(exc)]
-    problems = []
-    known = [group for group in roots.groups() if group != "experiment"]
-    for group, name in said.items():
-        problem = unknown("group", group, known) if group not in known else None
-        if problem is None and name is not None and group not in current.taken and roots.find(group, name, current.folders) is None:
-            problem = unknown(group, name, roots.choices(group, current.folders))
-        if problem is not None:
-            problems.append(f"{roots.shown(file)}:{files.line_of(file, ('choose', group))}: choose.{group}: {problem}")
-    return problems
+def _is_open_to_times(composed: Mapping[str, Any], current: Reading, settings: Sequence[Argument]) -> bool:
+    """Whether the data come from a file and neither a choice nor a key says when they are played."""
+    needs_file = declared("dataset_composer", at(composed, ("dataset", "type"))).get("needs_file")
+    chosen = "timing" in current.taken or any("timing" in layer.values for layer in current.chosen)
+    said = (argument.path[:2] in _DECIDES for argument in settings)
+    in_files = (at(layer.values, path) is not None for layer in current.layers if not layer.group for path in _DECIDES)
+    return bool(needs_file) and not chosen and not any(said) and not any(in_files)
 
 
 def _name(experiment: str | None) -> str:
@@ -121,17 +111,13 @@ def _as_text(experiment: Experiment, written: Mapping[str, Any], choices: Mappin
 
     It chooses no file of any group: what the files said is in it, so no later file has a say below it, nor is claimed to.
     """
-    values: dict[str, Any] = experiment.model_dump(mode="json")
-    for steps in references.spots(dict(written)):
-        _put(values, [step for step in steps if isinstance(step, str)], dict(written))
-    values = {"choose": dict.fromkeys(group for group in roots.groups() if group != "experiment"), **values}
+    values = {"choose": dict.fromkeys(roots.groups()[1:]), **_as_written(experiment.model_dump(mode="json"), written)}
     body = yaml.dump(hidden(values), Dumper=_DUMPER, sort_keys=False, allow_unicode=True, width=140)
     return f"# composed from {' '.join(f'{group}={name}' for group, name in choices.items())}\n{body}"
 
 
-def _put(values: dict[str, Any], path: list[str], written: Any) -> None:
-    """Put a reference, or the list that it stands in, where its value is now; a short form (`input_tokens: ${n}`) as a whole."""
-    inner: Any = values
-    for name in path[:-1]:
-        inner, written = inner[name], written[name]
-    inner[path[-1]] = written[path[-1]]
+def _as_written(value: Any, written: Any) -> Any:
+    """A value with its references as they were written, in lists and in place of a group too."""
+    if isinstance(value, dict) and isinstance(written, Mapping):
+        return {name: _as_written(item, written.get(name)) for name, item in value.items()}
+    return written if "${" in str(written) else value

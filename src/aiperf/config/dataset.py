@@ -1,4 +1,4 @@
-"""What is said to the server."""
+"""What is said to the server, and how its tokens are counted on our side."""
 
 from typing import Annotated, Any, Literal
 
@@ -56,20 +56,30 @@ class Dataset(Model):
 
     @model_validator(mode="after")
     def _file_or_none(self) -> "Dataset":
-        problems, needs_file = [], declared("dataset_composer", self.type).get("needs_file")
+        needs_file, lengths = declared("dataset_composer", self.type).get("needs_file"), self.output_tokens
         drawn = needs_file is False
-        if needs_file and not self.path:
-            problems.append("a custom dataset needs path, as in dataset=mooncake_trace dataset.path=FILE")
-        if drawn and self.sampling != "sequential" and self.entries is None:
-            problems.append(f"sampling={self.sampling} needs entries, since no two synthetic conversations are alike without")
-        if drawn and self.on_bad_row != "stop":
-            problems.append("on_bad_row is for files; synthetic conversations have no rows")
-        if drawn and (self.path or self.format):
-            problems.append("path and format are for custom datasets; did you mean dataset=mooncake_trace?")
-        if self.output_tokens.exact and self.output_tokens.mean is None and drawn:
-            problems.append("output_tokens.exact needs output_tokens.mean")
-        if self.output_tokens.stddev and self.output_tokens.mean is None:
-            problems.append("output_tokens.stddev needs output_tokens.mean")
-        if problems:
+        shuffled, without = f"sampling={self.sampling}", "since no two synthetic conversations are alike without"
+        faults = {
+            "a custom dataset needs path, as in dataset=mooncake_trace dataset.path=FILE": needs_file and not self.path,
+            f"{shuffled} needs entries, {without}": drawn and self.sampling != "sequential" and self.entries is None,
+            "on_bad_row is for files; synthetic conversations have no rows": drawn and self.on_bad_row != "stop",
+            "path and format are for custom datasets; did you mean dataset=mooncake_trace?": drawn and (self.path or self.format),
+            "output_tokens.exact needs output_tokens.mean": lengths.exact and lengths.mean is None and drawn,
+            "output_tokens.stddev needs output_tokens.mean": lengths.stddev and lengths.mean is None,
+        }
+        if problems := [text for text, found in faults.items() if found]:
             raise ValueError("\n".join(problems))
         return self
+
+
+class Tokenizer(Model):
+    """The tokenizer of the model under test; without a name prompts are words that are one token in all common vocabularies."""
+
+    name: str | None = Field(None, min_length=1)
+    """A folder, or a model's id on the hub; unset: none is needed."""
+    revision: str = Field("main", min_length=1)
+    """Branch, tag or commit on the hub."""
+    trust_remote_code: bool = False
+    """Whether code that comes with the tokenizer may run on this machine."""
+    apply_chat_template: bool = False
+    """Whether asked prompt lengths include what the chat template adds, so that the text is that much shorter."""

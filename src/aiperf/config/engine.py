@@ -21,7 +21,7 @@ from omegaconf import OmegaConf, StringNode
 from omegaconf.errors import OmegaConfBaseException
 
 from aiperf.config import files, roots
-from aiperf.config.files import FileError, Layer, Reading
+from aiperf.config.files import Layer, Reading
 from aiperf.errors import ConfigError
 
 _DIRNAMES = {"override_dirname": {"kv_sep": "=", "item_sep": ",", "exclude_keys": []}}
@@ -32,10 +32,11 @@ _STAND_IN: Mapping[str, Any] = {
 }
 """In place of Hydra's own configuration: launchers, sweepers and logging are nine files that we do not use and would wait for."""
 
-_REFUSALS = (HydraException, OmegaConfBaseException, ValueError, TypeError, AssertionError, RecursionError)
-"""What Hydra raises where a file's `defaults`, or references between files, make no sense."""
+_REFUSALS = (ConfigError, HydraException, OmegaConfBaseException, ValueError, TypeError, AssertionError, RecursionError)
+"""What is raised for a file that is none, and by Hydra where its `defaults`, or references between files, make no sense."""
 
 _BASE = "base"
+_OVERRIDE = "override /"
 
 _READING: ContextVar[Reading] = ContextVar("reading")
 
@@ -47,7 +48,7 @@ def composed(current: Reading) -> tuple[dict[str, Any], dict[str, str]]:
         with _ours():
             config = compose(_BASE, return_hydra_config=True)
     except _REFUSALS as exc:
-        raise ConfigError(_told(exc)) from exc
+        raise ConfigError([*current.problems, _told(exc)]) from exc
     finally:
         _READING.reset(token)
     values: Any = OmegaConf.to_container(config, resolve=False, throw_on_missing=False)  # references and ??? stay as written
@@ -61,7 +62,7 @@ def _ours() -> Iterator[None]:
 
     By the public way (`initialize_config_dir`, a SearchPathPlugin) it would look for plugins everywhere and import its own.
     """
-    for source in (Root, StructuredConfigSource):
+    for source in (_Root, StructuredConfigSource):
         SourcesRegistry.instance().register(source)
     path = ConfigSearchPathImpl()
     path.append("aiperf", "aiperf://")
@@ -84,82 +85,75 @@ def _told(exc: BaseException) -> str:
     return " ".join(part.strip() for part in text.splitlines()[:3])
 
 
-class Root(ConfigSource):
+class _Root(ConfigSource):
     """All roots as one source. Experiments are global without a header, and their `choose` becomes `override /group: file`."""
 
     @staticmethod
     def scheme() -> str:
-        """The scheme of our search path."""
         return "aiperf"
 
     def available(self) -> bool:
-        """A root without conf/ is none the worse."""
         return True
 
     def is_group(self, config_path: str) -> bool:
-        """Whether it is one of our groups; a folder of a stranger's conf/ is none."""
-        return config_path in roots.groups()
+        return config_path in roots.groups()  # a folder of a stranger's conf/ is none
 
     def is_config(self, config_path: str) -> bool:
-        """Whether there is a file for a choice."""
-        return config_path == _BASE or _file(config_path) is not None
+        return _file(config_path) is not None
 
     def list(self, config_path: str, results_filter: ObjectType | None) -> list[str]:  # noqa: ARG002 - Hydra's signature
-        """The choices of a group."""
         return list(roots.choices(config_path, _READING.get().folders))
 
     def load_config(self, config_path: str) -> ConfigResult:
         """A file's content as Hydra wants it, noted in the Reading at hand."""
         current, group = _READING.get(), config_path.partition("/")[0]
-        file = roots.packaged() / "conf" / "base.yaml" if config_path == _BASE else _file(config_path)
-        if file is None:
+        if (file := _file(config_path)) is None:
             raise ConfigLoadError(f"{config_path} is in no root")
-        try:
-            content = current.content(file)
-        except FileError as exc:
-            raise ConfigLoadError(str(exc)) from exc
-        if config_path == _BASE:
-            content = {"defaults": [_chosen(entry, current) for entry in content["defaults"]]}
+        content = files.mapping(file)
+        if group == _BASE:
+            chosen = {**current.instead, **current.taken}
+            content = {"defaults": [_replaced(entry, chosen) for entry in content["defaults"]]}
         elif group == "experiment":
-            content = _as_experiment(file, content, current)
+            content = _as_experiment(Layer(content, file), current)
         else:
             content = files.opened({group: content})[group]
-            current.layers.append(Layer(file, group, {group: {name: value for name, value in content.items() if name != "defaults"}}))
+            values = {name: value for name, value in content.items() if name != "defaults"}
+            current.layers.insert(0, Layer({group: values}, file, group))
         header = {"package": "_global_" if group in (_BASE, "experiment") else None}
         return ConfigResult(config=OmegaConf.create(content), path=str(file), provider=self.provider, header=header)
 
 
 def _file(config_path: str) -> Path | None:
+    if config_path == _BASE:
+        return roots.packaged() / "conf" / "base.yaml"
     group, _, name = config_path.partition("/")
     return roots.find(group, name, _READING.get().folders) if name and group in roots.groups() else None
 
 
-def _chosen(entry: Any, current: Reading) -> Any:
+def _replaced(entry: Any, chosen: Mapping[str, str | None]) -> Any:
     """An entry of base.yaml with what the command line chose in its place, or is the default in its place."""
-    if not isinstance(entry, dict):
-        return entry
-    return {group: current.taken.get(group, current.instead.get(group, name)) for group, name in entry.items()}
+    return {group: chosen.get(group, name) for group, name in entry.items()} if isinstance(entry, dict) else entry
 
 
-def _as_experiment(file: Path, values: dict[str, Any], current: Reading) -> dict[str, Any]:
+def _as_experiment(whole: Layer, current: Reading) -> dict[str, Any]:
     """Drop what was meant for another file, turn `choose` into overrides, and let its stop rules replace those below."""
-    choices = {group: name for group, name in files.choose(file, values).items() if group not in current.taken}
-    dropped = {group: values[group] for group in values if group in current.taken}
-    kept = {name: value for name, value in values.items() if name not in ("choose", "defaults", *dropped)}
-    current.dropped.append(Layer(file, "", dropped))
-    current.chosen.append(Layer(file, "", choices))
-    current.layers.append(Layer(file, "", kept))
-    said = values.get("defaults") or []
+    values = whole.values
+    said, choose = values.get("defaults") or [], values.get("choose") or {}
     if not isinstance(said, list):
-        raise ConfigLoadError(f"{roots.shown(file)}: defaults: expected Hydra's list; `choose: {{group: file}}` is the short way")
-    itself = [] if "_self_" in said else ["_self_"]
-    overrides = ({f"override /{group}": name} for group, name in choices.items())
-    return {
-        **files.opened(files.replacing(kept)),
-        "defaults": [*(entry for entry in said if not _is_taken(entry, current)), *overrides, *itself],
-    }
-
-
-def _is_taken(entry: Any, current: Reading) -> bool:
-    """Whether an entry of Hydra's `defaults` chooses for a group that the command line chose."""
-    return isinstance(entry, dict) and any(str(key).rpartition(" ")[2].lstrip("/") in current.taken for key in entry)
+        raise ConfigError(f"{whole.shown}: defaults: expected Hydra's list; `choose: {{group: file}}` is the short way")
+    if not isinstance(choose, dict) or not all(name is None or isinstance(name, str) for name in choose.values()):
+        raise ConfigError(f"{whole.shown}: choose: expected a file for each group, as in `choose: {{timing: request_rate}}`")
+    own = [entry for entry in said if isinstance(entry, dict) and next(iter(entry), "").startswith(_OVERRIDE)]
+    choices = {key.removeprefix(_OVERRIDE): name for entry in own for key, name in entry.items()} | choose
+    choices = {group: name for group, name in choices.items() if group not in current.taken}
+    for group, name in list(choices.items()):
+        if problem := roots.misnamed(group, name, current.folders):
+            current.problems.append(f"{whole.place(('choose', group))}: choose.{group}: {problem}")
+            del choices[group]
+    kept = {name: value for name, value in values.items() if name not in ("choose", "defaults", *current.taken)}
+    current.dropped.append(whole._replace(values={group: values[group] for group in values if group in current.taken}))
+    current.chosen.append(whole._replace(values=choices))
+    current.layers.insert(0, whole._replace(values=kept))
+    overrides = [{f"{_OVERRIDE}{group}": name} for group, name in choices.items()]
+    others = [entry for entry in said if entry not in own]
+    return {**files.opened(files.replacing(kept)), "defaults": [*others, *overrides, *([] if "_self_" in said else ["_self_"])]}

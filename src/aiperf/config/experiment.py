@@ -1,28 +1,49 @@
 """An experiment: the single source of every key, check, default, unit and sentence of docs/configuration.md."""
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
-from aiperf.config.base import Model, Names
-from aiperf.config.dataset import Dataset
+from aiperf.config.base import Model, Names, short_for
+from aiperf.config.dataset import Dataset, Tokenizer
+from aiperf.config.declared import declared
 from aiperf.config.endpoint import Endpoint
+from aiperf.config.keys import at
 from aiperf.config.timing import Timing
-from aiperf.config.tokenizer import Tokenizer
-from aiperf.config.units import Milliseconds
-from aiperf.finite import FiniteFloat
-
-Quantity = FiniteFloat | str
-"""A number in the metric's display unit, or with a unit of its own: `250ms`."""
+from aiperf.config.units import Milliseconds, Seconds
 
 
 class Goodput(Model):
     """What the server has promised."""
 
-    slos: dict[str, Quantity | dict[str, Quantity]] = Field(default_factory=dict)
+    slos: dict[str, Any] = Field(default_factory=dict)
     """A limit a metric: a scalar is per request, `{p99: 2s}` is over the window; without a unit it is in the metric's own."""
     min_fraction: float | None = Field(None, ge=0, le=1)
     """Gate: the least share of requests that must keep every promise; below it the exit code is 4."""
+
+    @field_validator("slos")
+    @classmethod
+    def _kept(cls, slos: dict[str, Any]) -> dict[str, Any]:
+        return {name: said for name, said in slos.items() if said is not None}  # null takes a promise back
+
+
+class Judged(Model):
+    """The stretch of the run that numbers are of."""
+
+    type: Literal["auto", "whole"] = "auto"
+    """`auto` begins when the load has become steady (`concurrency` and `request_rate`; a trace is judged whole), `whole` with the run."""
+    start_s: Seconds | None = Field(None, ge=0)
+    """Where it begins, in seconds from the run's start, whatever `type` would find."""
+    end_s: Seconds | None = Field(None, gt=0)
+    """Where it ends, in seconds from the run's start."""
+
+    @model_validator(mode="after")
+    def _is_a_stretch(self) -> "Judged":
+        if self.end_s is not None and self.end_s <= (self.start_s or 0):
+            raise ValueError(f"end_s={self.end_s:g} is not after start_s={self.start_s or 0:g}")
+        return self
 
 
 class VerdictLimits(Model):
@@ -36,6 +57,8 @@ class VerdictLimits(Model):
     """Least share of the plan's arrivals that must be sent in the window, and of the planned level in flight."""
     max_length_error: float = Field(0.02, ge=0, le=1)
     """Largest difference of token counts from what was promised."""
+    window: Annotated[Judged, short_for("type")] = Field(default_factory=Judged)
+    """What of the run is judged: `auto`, `whole`, or a stretch, as in `{start_s: 5, end_s: 60}`."""
     ignore: Names = ()
     """Reasons to overlook, by name; they are printed beside the result."""
 
@@ -73,6 +96,10 @@ class Cluster(Model):
     """What a cluster that is used here has of its own."""
 
 
+IN_MEMORY: Mapping[tuple[str, str], Any] = MappingProxyType({("cluster", "type"): "inline", ("endpoint", "transport"): "memory"})
+"""What a virtual clock needs."""
+
+
 class Experiment(Model):
     """One experiment, complete."""
 
@@ -100,3 +127,23 @@ class Experiment(Model):
     """What is seen while it runs."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """What the trial's log file holds: this and what is more serious."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _implied(cls, values: Any) -> Any:
+        """What a virtual clock needs, and an endpoint that does not stream, where nothing is said."""
+        takes = dict(IN_MEMORY) if at(values, ("endpoint", "simulator", "clock")) == "virtual" else {}
+        if declared("endpoint", at(values, ("endpoint", "type"))).get("supports_streaming") is False:
+            takes["endpoint", "streaming"] = False
+        for (group, key), value in takes.items():
+            said = values.get(group, {})
+            if isinstance(said, dict) and said.get(key) is None:
+                values = {**values, group: {**said, key: value}}
+        return values
+
+    @model_validator(mode="after")
+    def _judged_within(self) -> "Experiment":
+        length, judged = self.timing.stop.duration_s, self.verdict.window
+        if length is not None and ((judged.start_s or 0) >= length or (judged.end_s or 0) > length):
+            raise ValueError(f"verdict.window is outside the run, which lasts timing.stop.duration_s={length:g}")
+        return self

@@ -1,55 +1,73 @@
 """The YAML of experiments and groups: what was read, what was dropped, and where each key stands."""
 
-import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
+from omegaconf._utils import get_yaml_loader
 
 from aiperf.config import roots
-from aiperf.config.mistakes import at
+from aiperf.config.keys import at
+from aiperf.errors import ConfigError
 
 STOP_RULES = (("timing", "stop"), ("timing", "warmup"))
 """Where two rules stand of which a layer's replaces the other of the layers below."""
 RULES = ("requests", "duration_s")
 
-STANDS_FOR = {("dataset", "input_tokens"): "mean", ("dataset", "output_tokens"): "mean", ("endpoint", "timeout_s"): "total"}
+STANDS_FOR = {
+    ("dataset", "input_tokens"): "mean",
+    ("dataset", "output_tokens"): "mean",
+    ("endpoint", "timeout_s"): "total",
+    ("verdict", "window"): "type",
+}
 """Groups in whose place one value may stand, and the key that it is then."""
 
 
 class Layer(NamedTuple):
-    """One file's values, unresolved, at their place in an experiment; `at` is the group whose file it is, empty for an experiment."""
+    """Unresolved values, at their place in an experiment, of one file or of an argument, which is `typed`.
 
-    file: Path
-    at: str
-    values: Mapping[str, Any]
-
-
-class Reading:
-    """What one composition reads: `taken` are the choices of the command line, None for a group that it wants empty.
-
-    `instead` are defaults in place of those of base.yaml.
+    `group` is the one whose file it is, empty for an experiment and an argument.
     """
 
-    def __init__(self, folders: tuple[Path, ...], taken: Mapping[str, str | None], instead: Mapping[str, str]) -> None:
-        self.folders = folders
-        self.taken = taken
-        self.instead = instead
-        self.layers: list[Layer] = []
-        self.dropped: list[Layer] = []
-        self.chosen: list[Layer] = []
-        self.contents: dict[Path, dict[str, Any]] = {}
+    values: Mapping[str, Any]
+    file: Path = Path()
+    group: str = ""
+    typed: str = ""
 
-    def content(self, file: Path) -> dict[str, Any]:
-        """A file's content, read once. Raises FileError if it is no YAML mapping."""
-        if file not in self.contents:
-            self.contents[file] = mapping(file)
-        return self.contents[file]
+    @property
+    def shown(self) -> str:
+        """The file, or the argument, as a message names it."""
+        return self.typed or roots.shown(self.file)
+
+    def place(self, path: Sequence[str]) -> str:
+        """The same with the line on which a key stands, if one does."""
+        line = None if self.typed else line_of(self.file, path[1:] if self.group else path)
+        return f"{self.shown}:{line}" if line else self.shown
+
+
+@dataclass(slots=True)
+class Reading:
+    """What one composition reads. `taken` are the choices of the command line, None for a group that it wants empty.
+
+    `instead` are defaults in place of those of base.yaml, `problems` choices that lead nowhere. The last of `layers` is the
+    strongest of its kind.
+    """
+
+    folders: tuple[Path, ...]
+    taken: dict[str, str | None]
+    instead: Mapping[str, str]
+    layers: list[Layer] = field(default_factory=list)
+    dropped: list[Layer] = field(default_factory=list)
+    chosen: list[Layer] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
 
 
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # in C where there is one
-    """Plain YAML in which `1e3` is a number, a date is text, and a key that stands twice is a mistake."""
+    """YAML as Hydra reads it: `1e3` is a number, a date is text, and a key that stands twice is a mistake."""
+
+    yaml_implicit_resolvers = get_yaml_loader().yaml_implicit_resolvers
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """A mapping. Raises ConstructorError for a key that stands twice."""
@@ -62,39 +80,29 @@ class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[mi
         return found
 
 
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+0123456789."))
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in _Loader.yaml_implicit_resolvers.items()
-}
-
-
-class FileError(ValueError):
-    """A file that cannot be used; the message names file, line and column."""
-
-
 def mapping(file: Path) -> dict[str, Any]:
-    """A file's content. Raises FileError if it is no YAML mapping."""
+    """A file's content. Raises ConfigError with file, line and column if it is no YAML mapping."""
     name = roots.shown(file)
     try:
-        loaded = yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 - a safe loader
-        _walk(loaded)
+        loaded = named(yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader))  # noqa: S506 - a safe loader
     except yaml.MarkedYAMLError as exc:
         mark = exc.problem_mark
         place = f":{mark.line + 1}:{mark.column + 1}" if mark else ""
-        raise FileError(f"{name}{place}: is no YAML: {exc.problem or exc.context}") from exc
+        raise ConfigError(f"{name}{place}: is no YAML: {exc.problem or exc.context}") from exc
     except RecursionError as exc:
-        raise FileError(f"{name}: has no end: an anchor (&) refers to itself") from exc
+        raise ConfigError(f"{name}: has no end: an anchor (&) refers to itself") from exc
     except (yaml.YAMLError, OSError, ValueError) as exc:
-        raise FileError(f"{name}: cannot be read: {str(exc).splitlines()[0]}") from exc
+        raise ConfigError(f"{name}: cannot be read: {str(exc).splitlines()[0]}") from exc
     if loaded is not None and not isinstance(loaded, dict):
-        raise FileError(f"{name}: holds no keys; expected lines like `timing: {{concurrency: 8}}`")
+        raise ConfigError(f"{name}: holds no keys; expected lines like `timing: {{concurrency: 8}}`")
     return loaded or {}
 
 
-def _walk(value: Any) -> None:
-    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
-        _walk(inner)
+def named(value: Any) -> Any:
+    """A copy with text for every key. Raises RecursionError for a value that holds itself."""
+    if isinstance(value, dict):
+        return {str(name): named(item) for name, item in value.items()}
+    return [named(item) for item in value] if isinstance(value, list) else value
 
 
 def line_of(file: Path, path: Sequence[str]) -> int | None:
@@ -107,14 +115,6 @@ def line_of(file: Path, path: Sequence[str]) -> int | None:
             break
         line, node = found[0].start_mark.line + 1, found[1]
     return line
-
-
-def choose(file: Path, config: Mapping[str, Any]) -> dict[str, str | None]:
-    """The choices of an experiment. Raises FileError if they are none."""
-    said = config.get("choose") or {}
-    if not isinstance(said, Mapping) or not all(value is None or isinstance(value, str) for value in said.values()):
-        raise FileError(f"{roots.shown(file)}: choose: expected a file for each group, as in `choose: {{timing: request_rate}}`")
-    return {str(group): value for group, value in said.items()}
 
 
 def replacing(values: Mapping[str, Any]) -> dict[str, Any]:

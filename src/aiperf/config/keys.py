@@ -1,7 +1,8 @@
-"""Every key of a model: its path, type, bounds, unit, default and sentence; what checks, help and documentation share."""
+"""Every key of a model: its path, what it takes, its default and its sentence; what checks, help and documentation share."""
 
 import ast
 import inspect
+import json
 import types
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -14,13 +15,22 @@ from aiperf.config.base import Model
 Path = tuple[str, ...]
 """A key's path, a part an element."""
 
+_UNITS = {"s": "30, 500ms or 2m", "ms": "250, 250ms or 2s", "us": "200, 200us or 1ms"}
+_EXAMPLES = {"url": "http://127.0.0.1:8000", "path": "FILE", "format": "mooncake_trace", int: "10", float: "10", bool: "true"}
+
 
 class Key(NamedTuple):
-    """One field of a model at its path; `nested` is the model below it, if there is one."""
+    """One field of a model at its path.
+
+    `types` are those that a value may have, None left out and a Literal as it is; `said` is what is annotated,
+    `nested` the model below it, if there is one.
+    """
 
     path: Path
     field: FieldInfo
     owner: type[Model]
+    types: tuple[Any, ...]
+    said: tuple[Any, ...]
     nested: type[Model] | None
 
     @property
@@ -29,49 +39,78 @@ class Key(NamedTuple):
         return ".".join(self.path)
 
     @property
-    def types(self) -> tuple[Any, ...]:
-        """The types that a value may have, None left out; a Literal as it is."""
-        return tuple(kind for kind, _ in _alternatives(self.field.annotation) if kind is not type(None))
-
-    @property
-    def is_text(self) -> bool:
-        """Whether a word of the command line is taken as it was typed."""
-        return all(kind is str or get_origin(kind) is Literal for kind in self.types)
-
-    @property
-    def is_open(self) -> bool:
-        """Whether keys below it are the user's own."""
-        return any(get_origin(kind) is dict for kind in self.types)
-
-    @property
-    def open_text(self) -> bool:
-        """Whether the values below it are text."""
-        return any(get_origin(kind) is dict and get_args(kind)[1] is str for kind in self.types)
+    def below(self) -> Any:
+        """The type of values below it, where keys are the user's own; None where there are none."""
+        return next((get_args(kind)[1] for kind in self.types if get_origin(kind) is dict), None)
 
     @property
     def is_secret(self) -> bool:
         """Whether its value, or a value below it, must not be written."""
-        return bool(_extra(self.field).get("secret"))
+        return bool(self._extra("secret"))
 
     @property
-    def unit(self) -> str | None:
-        """The unit of a bare number."""
-        fields = (self.field, *(said for said in self._metadata() if isinstance(said, FieldInfo)))
-        return next((_extra(field)["unit"] for field in fields if "unit" in _extra(field)), None)
+    def unit(self) -> str:
+        """The unit of a bare number, empty if it has none."""
+        return self._extra("unit") or ""
 
     @property
     def default(self) -> Any:
         """What holds where nothing is said; None where nothing can."""
         return None if self.field.is_required() else self.field.get_default(call_default_factory=True, validated_data={})
 
-    def bound(self, name: str) -> Any:
-        """A bound by pydantic's name for it (`ge gt le lt pattern`), None if there is none."""
-        return next((getattr(m, name) for m in self._metadata() if getattr(m, name, None) is not None), None)
+    @property
+    def default_text(self) -> str:
+        """The default as it is shown."""
+        said = "unset" if self.default is None else typed(self.default).strip("'")
+        return "required" if self.field.is_required() else said
 
-    def _metadata(self) -> Iterator[Any]:
-        yield from self.field.metadata
-        for _, metadata in _alternatives(self.field.annotation):
-            yield from metadata
+    @property
+    def sentence(self) -> str:
+        """What its docstring says."""
+        return sentences(self.owner)[self.path[-1]]
+
+    @property
+    def takes(self) -> str:
+        """What it takes, in words that a person uses: `a number above 0`, `one of pooled, new`."""
+        if self.nested is not None:
+            return f"keys ({', '.join(fields(self.nested))})"
+        return " or ".join(dict.fromkeys(map(self._takes, self.types)))
+
+    @property
+    def example(self) -> str:
+        """A value that could be given: for messages about a missing one."""
+        last, kind = self.path[-1], self.types[0]
+        if get_origin(kind) is Literal:
+            return str(get_args(kind)[0])
+        return _EXAMPLES.get(last) or _EXAMPLES.get(kind, last.upper())
+
+    def _takes(self, kind: Any) -> str:
+        if get_origin(kind) is Literal:
+            return f"one of {', '.join(map(str, get_args(kind)))}"
+        if is_text_list(kind):
+            return "text, or a list of text"
+        if get_origin(kind) is dict:
+            return "keys of your own with their values"
+        if kind in (int, float):
+            noun = "a whole number" if kind is int else "a number"
+            return f"{noun}{self._bounds()}" + (f" in {self.unit}, as in {_UNITS[self.unit]}" if self.unit else "")
+        if self._bound("pattern"):
+            return "text of letters, digits, '.', '_' and '-', beginning with a letter or a digit"
+        return "true or false" if kind is bool else "text that is not empty" if self._bound("min_length") else "text"
+
+    def _bounds(self) -> str:
+        ge, gt, le = map(self._bound, ("ge", "gt", "le"))
+        if ge is not None and le is not None:
+            return f" from {ge} to {le}"
+        low = f" of at least {ge}" if ge is not None else f" above {gt}" if gt is not None else ""
+        return low + (f" and at most {le}" if le is not None else "")
+
+    def _bound(self, name: str) -> Any:
+        return next((value for one in self.said if (value := getattr(one, name, None)) is not None), None)
+
+    def _extra(self, name: str) -> Any:
+        extras = (one.json_schema_extra for one in self.said if isinstance(one, FieldInfo))
+        return next((extra[name] for extra in extras if isinstance(extra, dict) and name in extra), None)
 
 
 def is_text_list(kind: Any) -> bool:
@@ -79,9 +118,10 @@ def is_text_list(kind: Any) -> bool:
     return get_origin(kind) in (tuple, list) and get_args(kind)[0] is str
 
 
-def _extra(field: FieldInfo) -> Mapping[str, Any]:
-    extra = field.json_schema_extra
-    return extra if isinstance(extra, dict) else {}
+def typed(value: Any) -> str:
+    """A value as it would be typed; long ones cut."""
+    text = repr(value) if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
+    return text if len(text) <= 120 else f"{text[:117]}..."
 
 
 def _alternatives(annotation: Any) -> Iterator[tuple[Any, tuple[Any, ...]]]:
@@ -92,20 +132,21 @@ def _alternatives(annotation: Any) -> Iterator[tuple[Any, tuple[Any, ...]]]:
             yield from _alternatives(member)
     elif origin is Annotated:
         inner, *metadata = get_args(annotation)
-        for kind, more in _alternatives(inner):
-            yield kind, (*metadata, *more)
-    else:
+        yield from ((kind, (*metadata, *more)) for kind, more in _alternatives(inner))
+    elif annotation is not types.NoneType:
         yield annotation, ()
-
-
-def _nested(field: FieldInfo) -> type[Model] | None:
-    return next((kind for kind, _ in _alternatives(field.annotation) if isinstance(kind, type) and issubclass(kind, Model)), None)
 
 
 @cache
 def fields(model: type[Model]) -> Mapping[str, Key]:
     """The keys directly in a model, by name."""
-    return {name: Key((name,), field, model, _nested(field)) for name, field in model.model_fields.items()}
+    found = {}
+    for name, field in model.model_fields.items():
+        kinds = list(_alternatives(field.annotation))
+        nested = next((kind for kind, _ in kinds if isinstance(kind, type) and issubclass(kind, Model)), None)
+        said = (field, *field.metadata, *(one for _, metadata in kinds for one in metadata))
+        found[name] = Key((name,), field, model, tuple(kind for kind, _ in kinds), said, nested)
+    return found
 
 
 def walk(model: type[Model], above: Path = ()) -> Iterator[Key]:
@@ -117,11 +158,16 @@ def walk(model: type[Model], above: Path = ()) -> Iterator[Key]:
             yield from walk(key.nested, path)
 
 
+def rows(model: type[Model], above: Path = ()) -> list[Key]:
+    """Every key below a model that takes a value, in the order of the model."""
+    return [key for key in walk(model, above) if key.nested is None or not (key.field.is_required() or key.field.default_factory)]
+
+
 def lookup(model: type[Model], path: Path) -> Key | None:
     """The key at a path, or the open key (`headers`, `slos`) that it lies below; None if there is no such key."""
     for depth, name in enumerate(path, 1):
         key = fields(model).get(name)
-        if key is None or (depth < len(path) and key.nested is None and not key.is_open):
+        if key is None or (depth < len(path) and key.nested is None and not key.below):
             return None
         if key.nested is None or depth == len(path):
             return key._replace(path=path[:depth])
@@ -136,6 +182,21 @@ def sentences(model: type[Model]) -> Mapping[str, str]:
     found = {}
     for before, after in zip(body.body, body.body[1:]) if isinstance(body, ast.ClassDef) else ():
         if isinstance(before, ast.AnnAssign) and isinstance(before.target, ast.Name) and isinstance(after, ast.Expr):
-            said = ast.literal_eval(after.value)
-            found[before.target.id] = inspect.cleandoc(said)
+            found[before.target.id] = inspect.cleandoc(ast.literal_eval(after.value))
     return found
+
+
+def leaves(values: Any, above: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """Every value that holds no further keys, with its path; an empty group is one."""
+    if above and not (isinstance(values, Mapping) and values):
+        yield above, values
+        return
+    for name, value in values.items():
+        yield from leaves(value, (*above, name))
+
+
+def at(values: Any, path: Path) -> Any:
+    """The value at a path, None where there is none."""
+    for name in path:
+        values = values.get(name) if isinstance(values, Mapping) else None
+    return values

@@ -1,16 +1,22 @@
-"""Every mistake in the values of a model at once, each with its place, its key, what is wrong and what was expected."""
+"""Every mistake in the values of a model at once, each with its place, its key, what is wrong and what was expected.
+
+References (`${oc.env:NAME}`, `${seed}`) are resolved here, by OmegaConf, which reads the environment for them.
+"""
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator
+from functools import reduce
+from operator import getitem
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from aiperf.config import expected as words
 from aiperf.config import keys, roots
 from aiperf.config.base import HIDDEN, Model
-from aiperf.config.keys import Path
+from aiperf.config.keys import Path, at, leaves, typed
 from aiperf.config.nearest import hint
 from aiperf.config.secrets import hidden, is_secret
 
@@ -19,6 +25,7 @@ M = TypeVar("M", bound=Model)
 MISSING = "???"
 _ROUNDS = 6
 _OWN_WORDS = ("value_error", "assertion_error")
+_UNKNOWN = ("extra_forbidden", "invalid_key")
 
 
 class Mistake(NamedTuple):
@@ -28,173 +35,160 @@ class Mistake(NamedTuple):
     text: str
 
 
-Place = Callable[[Path], str]
-"""Where the value at a path comes from: a file with its line, or an argument as typed."""
-
-
-def line(mistake: Mistake, place: Place) -> str:
-    """A mistake as it is shown: `experiments/mine.yaml:3: timing.rate: expected a number above 0, not 'abc'`."""
+def line(mistake: Mistake, place: Callable[[Path], str]) -> str:
+    """A mistake as it is shown, `place` says where a value comes from: `mine.yaml:3: timing.rate: expected a number above 0, not 'abc'`."""
     path = ".".join(mistake.path)
     return ": ".join(part for part in (place(mistake.path), "" if mistake.text.startswith(path) else path, mistake.text) if part)
 
 
-def leaves(values: Any, above: Path = ()) -> Iterator[tuple[Path, Any]]:
-    """Every value that holds no further keys, with its path; an empty group is one."""
-    if not isinstance(values, Mapping) or not values:
-        yield above, values
-        return
-    for name, value in values.items():
-        yield from leaves(value, (*above, str(name)))
-
-
-def at(values: Any, path: Path) -> Any:
-    """The value at a path, None where there is none."""
-    for name in path:
-        if not isinstance(values, Mapping):
-            return None
-        values = next((item for key, item in values.items() if str(key) == name), None)
-    return values
-
-
-def without(values: dict[Any, Any], path: Path) -> None:
+def without(values: dict[str, Any], path: Path) -> None:
     """Take the value at a path away, if it is there."""
-    inner = at(values, path[:-1])
-    if isinstance(inner, dict):
-        for key in [key for key in inner if str(key) == path[-1]]:
-            del inner[key]
+    if isinstance(inner := at(values, path[:-1]), dict):
+        inner.pop(path[-1], None)
 
 
 class Check(Generic[M]):
-    """Collects the mistakes of one set of values; those that are found are taken out of `values`, so that others show."""
+    """Collects the mistakes of one set of values; `gone` are the paths of those that were wrong.
 
-    def __init__(self, model: type[M], values: dict[Any, Any], spoilt: Collection[Path] = ()) -> None:
+    They are taken out of `values`, so that others show.
+    """
+
+    def __init__(self, model: type[M], values: dict[str, Any], spoilt: Collection[Path] = ()) -> None:
         """`spoilt` are paths whose value was given, and is known to be wrong already."""
         self.model = model
         self.values = values
-        self.spoilt = spoilt
-        self._gone: set[Path] = set(spoilt)
-        self.mistakes: list[Mistake] = []
+        self.gone: set[Path] = set(spoilt)
+        self.mistakes: dict[Mistake, None] = {}
 
-    def add(self, path: Path, text: str) -> None:
-        """Note a mistake, once."""
-        mistake = Mistake(path, text)
-        if mistake not in self.mistakes:
-            self.mistakes.append(mistake)
-
-    def refuse(self, path: Path, text: str) -> None:
-        """Note a mistake and take the value out."""
-        self.add(path, text)
-        self._take(path)
-
-    def _take(self, path: Path) -> None:
-        self._gone.add(path)
-        without(self.values, path)
-
-    def unknown_keys(self) -> None:
-        """Find keys that no model has, and truth values where a number is meant."""
-        for path, value in list(leaves(self.values)) if self.values else ():
-            key = keys.lookup(self.model, path)
-            if key is None:
-                self._unknown(path)
-            elif isinstance(value, bool) and not (bool in key.types or (key.is_open and path != key.path)):
-                self._wrong(path, key, value)
-
-    def missing(self) -> None:
-        """Find values that must be given (`???`)."""
-        for path, value in list(leaves(self.values)):
-            key = keys.lookup(self.model, path)
-            if value == MISSING:
-                shown = words.example(key) if key is not None else "VALUE"
-                if path not in self.spoilt:
-                    self.add(path, f"is missing; give it, as in {'.'.join(path)}={shown}")
-                self._take(path)
-
-    def validated(self) -> M | None:
-        """The model, or None where a mistake was found; looks again without what was wrong, since one mistake hides others."""
-        found = None
+    def made(self) -> M:
+        """The model, or where there are mistakes what is left of it; looks again without what was wrong, since one hides others."""
+        self._given()
+        _fill(self.model, self.values)
+        self._resolve()
         for _ in range(_ROUNDS):
             try:
-                found = self.model.model_validate(self.values)
-                break
+                return self.model.model_validate(self.values)
             except ValidationError as exc:
-                if not self._refused(exc.errors(include_url=False)):
-                    break
-        return None if self.mistakes or self.spoilt else found
+                for error in exc.errors(include_url=False):
+                    self._note(error)
+        return _left(self.model, self.values)
 
-    def _unknown(self, path: Path) -> None:
-        depth = next(n for n in range(len(path) - 1, -1, -1) if n == 0 or keys.lookup(self.model, path[:n]) is not None)
-        above = keys.lookup(self.model, path[:depth]) if depth else None
-        if above is not None and above.nested is None:
-            self.add(path, f"there is no such key; {above.dotted} is one value: {words.expected(above)}")
-            self._take(above.path)
+    def _refuse(self, path: Path, text: str, taken: Path | None = None) -> None:
+        """Note a mistake, and take out the value at its path, or what is to be taken in its place."""
+        self.mistakes.setdefault(Mistake(path, text))
+        self.gone.add(path if taken is None else taken)
+        without(self.values, path if taken is None else taken)
+
+    def _given(self) -> None:
+        """Find what must be given (`???`), and truth values where a number is meant."""
+        for path, value in list(leaves(self.values)):
+            key = keys.lookup(self.model, path)
+            if value == MISSING and path in self.gone:
+                without(self.values, path)
+            elif value == MISSING:
+                self._refuse(path, f"is missing; give it, as in {'.'.join(path)}={key.example if key else 'VALUE'}")
+            elif isinstance(value, bool) and key and bool not in key.types and (path == key.path or not key.below):
+                self._wrong(path, key, value)
+
+    def _resolve(self) -> None:
+        """Put what is meant in place of every reference; one that leads nowhere is a mistake and is taken out."""
+        found = [(steps, *_meant(self.values, steps)) for steps in _spots(self.values)]
+        for steps, meant, _ in found:
+            reduce(getitem, steps[:-1], self.values)[steps[-1]] = meant
+        for steps, written, why in found:
+            if why is not None:
+                path = tuple(step for step in steps if isinstance(step, str))
+                self._refuse(path, f"the reference {written!r} leads nowhere: {why}")
+
+    def _note(self, error: ErrorDetails) -> None:
+        """Note a mistake that pydantic found."""
+        path = self._place(error)
+        key = keys.lookup(self.model, path)
+        if error["type"] in _UNKNOWN:
+            whole = tuple(str(name) for name in error["loc"])
+            for below, _ in leaves(error["input"], whole):
+                known = [key.dotted for key in keys.walk(self.model)]
+                self._refuse(below, f"there is no such key{hint('.'.join(below), known)}", whole)
+        elif error["type"] not in (*_OWN_WORDS, "missing") and key is not None:
+            self._wrong(path, key, error["input"] if at(self.values, path) is None else at(self.values, path))
         else:
-            self.add(path, f"there is no such key{hint('.'.join(path), words.all_paths(self.model))}")
-            self._take(path[: depth + 1])
-
-    def _wrong(self, path: Path, key: keys.Key, value: Any) -> None:
-        shown = HIDDEN if is_secret(path, self.model) or key.is_secret else words.typed(hidden(value, path, self.model))
-        what = words.expected(key)
-        if key.is_open and path != key.path:
-            what = "text" if key.open_text else "another value"
-        elif value is None and key.nested is not None:
-            name, first = next(iter(keys.fields(key.nested).items()))
-            what += f" or none of them, as in {key.dotted}.{name}={words.example(first)}"
-        self.refuse(path, f"expected {what}, not {shown}")
+            self._ruled(path, key, error)
 
     def _place(self, error: ErrorDetails) -> Path:
         """The path of an error, without what pydantic adds for the members of a union."""
         path: Path = ()
         for name in error["loc"]:
             key = keys.lookup(self.model, (*path, str(name)))
-            if key is None or (key.is_open and len(path) > len(key.path)):
+            if key is None or (key.below and len(path) > len(key.path)):
                 break
             path = (*path, str(name))
         return path
 
-    def _refused(self, errors: list[ErrorDetails]) -> bool:
-        """Note what is new; False if nothing is."""
-        before = len(self.mistakes)
-        gone = tuple(self._gone)
-        for error in errors:
-            path = self._place(error)
-            below = [wrong[-1] for wrong in gone if path == wrong[: len(path)]]
-            if error["type"] in _OWN_WORDS:
-                self._said(path, error, below)
-            elif error["type"] != "missing":
-                self._mistyped(path, error)
-            elif not below:
-                self.add(path, f"is missing{_choices(path)}")
-        return len(self.mistakes) > before
+    def _wrong(self, path: Path, key: keys.Key, value: Any) -> None:
+        shown = HIDDEN if is_secret(path, self.model) or key.is_secret else typed(hidden(value, path, self.model))
+        what = key.takes
+        if key.below and path != key.path:
+            what = "text" if key.below is str else "another value"
+        elif value is None and key.nested is not None:
+            name, first = next(iter(keys.fields(key.nested).items()))
+            what += f" or none of them, as in {key.dotted}.{name}={first.example}"
+        elif isinstance(value, dict):
+            what = f"one value, {what}"
+        self._refuse(path, f"expected {what}, not {shown}")
 
-    def _said(self, path: Path, error: ErrorDetails, wrong: list[str]) -> None:
-        """What a validator of ours says, but for rules between keys of which one is wrong and has been taken away."""
-        for text in str(error.get("ctx", {}).get("error", error["msg"])).splitlines():
-            if not any(re.search(rf"\b{re.escape(name)}\b", text) for name in wrong):
-                self.add(path, text)
-        key = keys.lookup(self.model, path)
-        if key is not None and key.nested is None:
-            self._take(path)
-
-    def _mistyped(self, path: Path, error: ErrorDetails) -> None:
-        key = keys.lookup(self.model, path)
-        if key is None:
-            self.add(path, "expected keys with values")
+    def _ruled(self, path: Path, key: keys.Key | None, error: ErrorDetails) -> None:
+        """What a rule of ours says, but for rules between keys of which one is wrong and has been taken away; or what is missing."""
+        wrong = [gone[-1] for gone in self.gone if path == gone[: len(path)]]
+        if error["type"] != "missing":
+            texts = str(error.get("ctx", {}).get("error", error["msg"])).splitlines()
         else:
-            self._wrong(path, key, error["input"] if at(self.values, path) is None else at(self.values, path))
+            texts = [] if wrong else [f"is missing{_choices(path)}"]
+        for text in texts:
+            if not any(re.search(rf"\b{re.escape(name)}\b", text) for name in wrong):
+                self.mistakes.setdefault(Mistake(path, text))
+        if key is not None and key.nested is None:
+            self.gone.add(path)
+            without(self.values, path)
+
+
+def _left(model: type[M], values: dict[str, Any]) -> M:
+    """What is left of a model of which no more than rules between keys are broken."""
+    try:
+        return model.model_validate(values)
+    except ValidationError:
+        nested = [(name, key.nested, key.field) for name, key in keys.fields(model).items() if key.nested is not None]
+        given = [(name, group, values.get(name, {} if field.is_required() else None)) for name, group, field in nested]
+        groups = {name: _left(group, said) for name, group, said in given if isinstance(said, dict)}
+        return model.model_construct(**{**values, **groups})  # type: ignore[return-value]  # the plugin of mypy forgets that it is M
 
 
 def _choices(path: Path) -> str:
     """What can be chosen for a group that is missing; nothing for a key."""
-    if len(path) != 1 or path[0] not in roots.groups():
-        return ""
-    names = list(roots.choices(path[0], (roots.packaged(),)))
-    return f"; choose one of {', '.join(names)}, as in {path[0]}={names[0]}"
+    names = list(roots.choices(path[0], (roots.packaged(),))) if len(path) == 1 and path[0] in roots.groups() else []
+    return f"; choose one of {', '.join(names)}, as in {path[0]}={names[0]}" if names else ""
 
 
-def fill(model: type[Model], values: dict[Any, Any]) -> None:
+def _fill(model: type[Model], values: dict[str, Any]) -> None:
     """Put every group there, empty where nothing is said, so that one validator checks all of them."""
     for name, key in keys.fields(model).items():
         if key.nested is not None:
             inner = values.setdefault(name, {}) if key.field.default_factory is not None else values.get(name)
             if isinstance(inner, dict):
-                fill(key.nested, inner)
+                _fill(key.nested, inner)
+
+
+def _spots(values: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Where text with a reference stands, in groups and in lists."""
+    if isinstance(values, str) and "${" in values:
+        yield above
+    for step, value in values.items() if isinstance(values, dict) else enumerate(values) if isinstance(values, list) else ():
+        yield from _spots(value, (*above, step))
+
+
+def _meant(values: Any, steps: tuple[Any, ...]) -> tuple[Any, str | None]:
+    """What stands there in the end; or what is written, and why it leads nowhere."""
+    try:
+        node = reduce(getitem, steps, OmegaConf.create(values))
+        return OmegaConf.to_container(node, resolve=True, throw_on_missing=True) if OmegaConf.is_config(node) else node, None
+    except (OmegaConfBaseException, ValueError, TypeError, RecursionError) as exc:
+        return reduce(getitem, steps, values), str(exc).splitlines()[0] if str(exc) else type(exc).__name__

@@ -14,16 +14,10 @@ def _closeness(typed: str, known: str) -> float:
     return max(whole, 0.7 * last + 0.3 * whole)
 
 
-def nearest(typed: str, known: Iterable[str]) -> str | None:
-    """The known name that was probably meant, None if none is near."""
-    best = max(((_closeness(typed, name), name) for name in known), default=(0.0, ""))
-    return best[1] if best[0] >= _ENOUGH else None
-
-
 def hint(typed: str, known: Iterable[str]) -> str:
-    """`, did you mean …?`, or nothing."""
-    near = nearest(typed, known)
-    return f", did you mean {near}?" if near else ""
+    """`, did you mean …?` with the known name that was probably meant, or nothing if none is near."""
+    best = max(((_closeness(typed, name), name) for name in known), default=(0.0, ""))
+    return f", did you mean {best[1]}?" if best[0] >= _ENOUGH else ""
 
 
 def unknown(what: str, typed: str, known: Iterable[str]) -> str:

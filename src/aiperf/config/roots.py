@@ -6,6 +6,7 @@ from itertools import takewhile
 from pathlib import Path
 
 import aiperf
+from aiperf.config.nearest import unknown
 from aiperf.errors import ConfigError
 
 
@@ -30,16 +31,15 @@ def groups() -> tuple[str, ...]:
     return ("experiment", *sorted(folder.name for folder in (packaged() / "conf").iterdir() if folder.is_dir()))
 
 
-def folder_of(root: Path, group: str) -> Path:
-    """Where the files of a group lie in a root."""
-    return root / "experiments" if group == "experiment" else root / "conf" / group
+def _folder(group: str) -> str:
+    return "experiments" if group == "experiment" else f"conf/{group}"
 
 
 def choices(group: str, where: Sequence[Path]) -> dict[str, Path]:
     """The files of a group by name; of two with one name that of the first root."""
     found: dict[str, Path] = {}
     for root in where:
-        for file in filter(Path.is_file, sorted(folder_of(root, group).glob("*.yaml"))):
+        for file in filter(Path.is_file, sorted(root.glob(f"{_folder(group)}/*.yaml"))):
             found.setdefault(file.stem, file)
     return dict(sorted(found.items()))
 
@@ -48,8 +48,15 @@ def find(group: str, name: str, where: Sequence[Path]) -> Path | None:
     """The file of a choice, None if there is none. A name may lead into a folder (`mine/poisson`), not out of it."""
     if ".." in Path(name).parts or Path(name).is_absolute():
         return None
-    files = (folder_of(root, group) / f"{name.removesuffix('.yaml')}.yaml" for root in where)
+    files = (root / _folder(group) / f"{name.removesuffix('.yaml')}.yaml" for root in where)
     return next((file for file in files if file.is_file()), None)
+
+
+def misnamed(group: str, name: str | None, where: Sequence[Path]) -> str | None:
+    """Why a file of a group cannot be chosen; None if it can, as no file can."""
+    if group not in groups():
+        return unknown("group", group, groups()[1:])
+    return unknown(group, name, choices(group, where)) if name is not None and find(group, name, where) is None else None
 
 
 def shown(file: Path) -> str:

@@ -33,7 +33,7 @@ def is_secret(path: Path, model: type[Model] = Experiment) -> bool:
     key = lookup(model, path)
     if key is not None and key.is_secret and path != key.path:
         return _HARMLESS.fullmatch(".".join(path[len(key.path) :]).lower()) is None
-    return bool(path) and (is_secret_name(path[-1]) or (key is not None and key.is_secret and not key.is_open))
+    return bool(path) and (is_secret_name(path[-1]) or (key is not None and key.is_secret and not key.below))
 
 
 def hidden(value: Any, path: Path = (), model: type[Model] = Experiment) -> Any:
@@ -68,13 +68,10 @@ def redacted_argument(argument: str, model: type[Model] = Experiment) -> str:
     if not sign or _REFERENCE.fullmatch(value):
         return argument
     key = lookup(model, path)
-    if is_secret(path, model) or (key is not None and key.is_secret and path == key.path) or _names_a_secret(value):
+    names_one = not value.startswith(("http://", "https://", "/")) and any(map(is_secret_name, _WORD.findall(value)))
+    if names_one or is_secret(path, model) or (key is not None and key.is_secret and path == key.path):
         return f"{typed}={HIDDEN}"
     return f"{typed}={_hidden_url(value)}"
-
-
-def _names_a_secret(value: str) -> bool:
-    return not value.startswith(("http://", "https://", "/")) and any(map(is_secret_name, _WORD.findall(value)))
 
 
 def redacted(arguments: Sequence[str]) -> list[str]:

@@ -1,12 +1,18 @@
 """The packaged server, and what can go wrong with it."""
 
 import math
-from typing import Annotated
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, field_validator, model_validator
+import yaml
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from aiperf.config.base import Model
-from aiperf.config.units import Milliseconds, Seconds
+from aiperf.config.nearest import unknown
+from aiperf.config.units import Microseconds, Milliseconds, Seconds
+from aiperf.finite import FiniteFloat
 
 Rate = Annotated[float, Field(ge=0, le=1)]
 
@@ -78,15 +84,81 @@ SHARES = tuple(name for name in Faults.model_fields if name not in ("stall_s", "
 """The faults, by name."""
 
 
+class Service(Model):
+    """How long a server of the textbook is busy with a request, whatever is asked for."""
+
+    distribution: Literal["fixed", "exponential"] = "exponential"
+    """`fixed` gives M/D/1 under Poisson arrivals, `exponential` M/M/1: drawn by seed and request number."""
+    mean_ms: Milliseconds = Field(100, gt=0, le=3_600_000)
+    """Its mean."""
+
+
+class Speculative(Model):
+    """Tokens that are guessed ahead, and come out together where they are right."""
+
+    tokens: int = Field(3, ge=1, le=64)
+    """Tokens guessed in each step of a request."""
+    acceptance: Rate = 0.7
+    """Chance of each to be right, if all before it are; drawn by seed, request number and place in the answer."""
+
+
+Preset = Literal["fixed", "textbook", "small_gpu", "large_gpu", "overloaded"]
+
+
+@cache
+def presets() -> Mapping[str, Mapping[str, Any]]:
+    """The keys that each preset uses, with its values; their sources stand in presets.yaml."""
+    found: Mapping[str, Mapping[str, Any]] = yaml.safe_load((resources.files(__package__) / "presets.yaml").read_text("utf-8"))
+    return found
+
+
+def _known(name: Any) -> Any:
+    if name not in get_args(Preset):
+        raise ValueError(unknown("preset", str(name), get_args(Preset)))
+    return name
+
+
+_UNSET: Any = None
+"""The preset's value takes its place; it stays where the preset does not use the key, and nobody reads it."""
+
+
 class Simulator(Model):
     """The packaged server: its times are a model, so that what it should be measured at is known."""
 
+    preset: Annotated[Preset, BeforeValidator(_known)] = "fixed"
+    """The model of its times, and the defaults of the keys that it uses: `fixed` times, a `textbook` queue, or an engine that batches."""
+    clock: Literal["real", "virtual"] = "real"
+    """`virtual` is a clock that jumps from event to event, without sockets: an hour in seconds, the same on every machine."""
     ttft_ms: Milliseconds = Field(20, ge=0, le=3_600_000)
-    """Time from a request's last byte to its first token."""
+    """Time from a request's last byte to its first token (`fixed`)."""
     itl_ms: Milliseconds = Field(5, ge=0, le=3_600_000)
-    """Time from one token to the next."""
+    """Time from one token to the next (`fixed`)."""
     noise: float = Field(0, ge=0, le=1)
-    """Seeded noise on both times: the coefficient of variation of a lognormal factor of mean 1; 0 is none."""
+    """Seeded noise on both times: the coefficient of variation of a lognormal factor of mean 1; 0 is none (`fixed`)."""
+    service: Service = Field(_UNSET)
+    """Time that a server is busy with a request (`textbook`)."""
+    max_running: int = Field(_UNSET, ge=1, le=65_536)
+    """Requests that are served at a time: servers of the queue (`textbook`), or the largest batch (engines; vLLM's max_num_seqs)."""
+    step_ms: Milliseconds = Field(_UNSET, ge=0, le=60_000)
+    """What a step of an engine takes at least; the three that follow come on top of it."""
+    prefill_us_per_token: Microseconds = Field(_UNSET, ge=0, le=1_000_000)
+    """Each token of a prompt in a step."""
+    decode_us_per_request: Microseconds = Field(_UNSET, ge=0, le=1_000_000)
+    """Each request that is given a token in a step."""
+    context_ns_per_token: FiniteFloat = Field(_UNSET, ge=0, le=1_000_000)
+    """Each token that the requests in a step have before them."""
+    max_batched_tokens: int = Field(_UNSET, ge=1, le=10_000_000)
+    """Tokens in a step, the budget of chunked prefill (engines; vLLM's max_num_batched_tokens)."""
+    kv_blocks: int | None = Field(None, ge=1, le=100_000_000)
+    """Blocks of KV memory; unset is the preset's, null is without limit (engines)."""
+    block_tokens: int = Field(_UNSET, ge=1, le=65_536)
+    """Tokens in a block (engines; vLLM's block_size)."""
+    prefix_cache: bool = Field(_UNSET)
+    """Whether blocks of prompts are kept and found again by their text (engines)."""
+    speculative: Speculative | None = None
+    """Speculative decoding (engines); unset is none."""
+    replicas: int = Field(_UNSET, ge=1, le=1024)
+    """Engines behind the address, each with blocks of its own; a request goes to the one that has the fewest."""
     tokens: int = Field(32, ge=1, le=1_000_000)
     """Length of an answer where the request does not limit it."""
     reasoning: Rate = 0
@@ -107,3 +179,32 @@ class Simulator(Model):
     """File for a JSON line per request with the simulator's own stamps (CLOCK_REALTIME, by request number)."""
     faults: Faults = Field(default_factory=Faults)
     """What goes wrong, and how often."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _said(cls, values: Any) -> Any:
+        """Null is nothing said; but for the blocks, of which it is a number."""
+        return {k: v for k, v in values.items() if v is not None or k == "kv_blocks"} if isinstance(values, dict) else values
+
+    @model_validator(mode="after")
+    def _as_preset(self) -> "Simulator":
+        mine, wrong = presets()[self.preset], []
+        for key in dict.fromkeys(key for values in presets().values() for key in values):
+            if key not in mine and key in self.model_fields_set and getattr(self, key) is not None:
+                users = " or ".join(name for name, values in presets().items() if key in values)
+                wrong.append(f"{key} is not used by preset={self.preset}; leave it out, or choose preset={users}")
+            if key not in mine or key not in self.model_fields_set:
+                self.__dict__[key] = Service(**mine[key]) if key == "service" and key in mine else mine.get(key)
+        if wrong:
+            raise ValueError("\n".join(wrong))
+        return self
+
+    @model_validator(mode="after")
+    def _fits_a_step(self) -> "Simulator":
+        each = 1 if self.speculative is None else 1 + self.speculative.tokens
+        if self.max_batched_tokens is not None and self.max_batched_tokens < self.max_running * each:
+            raise ValueError(
+                f"max_batched_tokens={self.max_batched_tokens} is less than the {self.max_running * each} of a full batch "
+                f"(max_running={self.max_running}, {each} each); raise it, or lower max_running"
+            )
+        return self

@@ -5,7 +5,7 @@ from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
-from aiperf.config.base import Model
+from aiperf.config.base import Model, Names
 from aiperf.config.declared import declared
 from aiperf.config.units import Microseconds, Seconds
 
@@ -35,6 +35,12 @@ class Stop(Model):
     """After this many requests."""
     duration_s: Seconds | None = Field(None, gt=0, le=31_536_000)
     """After this time."""
+    precision: float | None = Field(None, ge=0.01, le=0.5)
+    """When what `precision_of` names is known this well: 0.05 is to within 5 % either way, by 95 % intervals of the pulse."""
+    precision_of: Names = ()
+    """Percentiles of time_to_first_token and request_latency, as in `request_latency.p99`; unset p50 and p99 of the first that there is."""
+    max_errors: int | None = Field(None, ge=0, le=1_000_000_000)
+    """When more than this many requests of the run have failed, by status or connection."""
     grace_s: Seconds = Field(30, ge=0, le=86_400)
     """How long requests in flight may take after that; then they are abandoned."""
 
@@ -80,7 +86,11 @@ class Timing(Model):
             yield f"{missing} is missing; timing.type={self.type} needs it"
         requests, duration = self.stop.requests, self.stop.duration_s
         if not metadata.get("recorded") and requests is None and duration is None:
-            yield "no stop rule; give timing.stop.requests or timing.stop.duration_s"
+            early = self.stop.precision is not None or self.stop.max_errors is not None
+            also = " as well: stop.precision and stop.max_errors may never be reached" if early else ""
+            yield f"no stop rule; give timing.stop.requests or timing.stop.duration_s{also}"
+        if self.stop.precision_of and self.stop.precision is None:
+            yield "stop.precision_of is not used without stop.precision"
         if self.end_s is not None and self.end_s <= self.start_s:
             yield f"end_s={self.end_s:g} is not after start_s={self.start_s:g}"
         if "rate" in needed and self.rate and requests and duration and requests > 2 * self.rate * duration + 10:

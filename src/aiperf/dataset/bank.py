@@ -52,9 +52,8 @@ class Bank:
         return self._picked(chance.draws(key, -(-n // _LANES)))[:n]
 
     def blocks(self, keys: NDArray[np.uint64], size: int) -> Picks:
-        """`size` words (a multiple of 4) of each key, one after the other; a block is `words(key, size)`."""
-        hashes = chance.mix(keys[:, None] + chance.steps(size // _LANES))
-        return self._picked(hashes.ravel())
+        """`size` words of each key, a row a key, which is `words(key, size)`."""
+        return self._picked(chance.mix(keys[:, None] + chance.steps(-(-size // _LANES))))[:, :size]
 
     def text(self, picks: Picks) -> str:
         """The words as a text: as many tokens as there are words."""

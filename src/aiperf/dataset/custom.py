@@ -1,15 +1,23 @@
 """Conversations from a file, by the loader that its format names or that knows its first row, in the order that is asked for."""
 
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from aiperf.config.dataset import Dataset, InputTokens
 from aiperf.dataset.bank import Wording
-from aiperf.dataset.recognise import format_of
+from aiperf.dataset.fields import cut, parsed
+from aiperf.dataset.lines import scan
 from aiperf.dataset.samplers import OneByOne
 from aiperf.errors import ConfigError, DataError
 from aiperf.paths import data_file
 from aiperf.plugin import plugins
+from aiperf.plugin.border import border
+from aiperf.plugin.types import PluginEntry
 from aiperf.workload import Lengths, Turn
 
 _SEQUENTIAL = "sequential"
@@ -29,7 +37,7 @@ class CustomDatasetComposer:
         self._loader = plugins.make("custom_dataset_loader", form, path, options, seed=seed, wording=wording, options=own)
         self._count = min(len(self._loader), options.entries or len(self._loader))
         self._sampler = plugins.make("dataset_sampler", options.sampling, self._count, seed=seed, options=own)
-        self._one = OneByOne(self)
+        self._one = OneByOne(self.rows)
         self._timed = options.sampling == _SEQUENTIAL
         unused = not self._timed and self._loader.due_ns() is not None
         note = f"{path}: its times are not used, since dataset.sampling={options.sampling} takes rows out of their order"
@@ -38,7 +46,7 @@ class CustomDatasetComposer:
 
     def turn(self, conversation: int, *, warmup: bool) -> Turn:
         """The row that this conversation is, rendered now."""
-        return self._loader.turn(self._one.row(conversation), warmup=warmup)
+        return self._loader.turn(self._one.at(conversation), warmup=warmup)
 
     def lengths(self, conversations: NDArray[np.int64]) -> Lengths:
         """What their rows ask for."""
@@ -65,3 +73,31 @@ def _check(options: Dataset) -> None:
         problems.append(f"dataset.batch_size is for synthetic conversations; the rows of {options.path} have texts of their own")
     if problems:
         raise ConfigError(problems)
+
+
+def format_of(path: Path) -> str:
+    """The name of the one loader that claims the file's first row. Raises ConfigError if none does, or several do."""
+    row = _first_row(path)
+    entries = list(plugins.iter_entries("custom_dataset_loader"))
+    claimed = [entry.name for entry in entries if _claims(entry, row)]
+    if len(claimed) == 1:
+        return claimed[0]
+    found = f"could be {' or '.join(claimed)}" if claimed else "is of no format that is known"
+    known = "".join(f"\n  {entry.name}: {entry.description}" for entry in entries)
+    raise ConfigError(f"{path} {found}; its first row holds {cut(', '.join(row)) or 'nothing'}. Set dataset.format to one of{known}")
+
+
+def _claims(entry: PluginEntry, row: Mapping[str, Any]) -> bool:
+    with border(entry):
+        return bool(plugins.get_class(entry.category, entry.class_path).claims(row))
+
+
+def _first_row(path: Path) -> Mapping[str, Any]:
+    with closing(scan(path)) as lines:
+        line = next(lines, None)
+    if line is None:
+        raise DataError(f"{path}: holds no rows; expected a JSON object a line")
+    try:
+        return parsed(line.text)
+    except DataError as exc:
+        raise DataError(f"{path}:{line.number}: {exc}") from exc

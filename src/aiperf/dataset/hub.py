@@ -12,9 +12,6 @@ from aiperf.errors import ConfigError
 
 _INSTEAD = "set tokenizer.name to a folder that holds one"
 
-START_S = 10.0
-"""What a download may take to begin."""
-
 VOCABULARIES = ("tokenizer.json", "tekken.json", "vocab.json", "vocab.txt", "*.model", "*.tiktoken")
 """One of these is what a tokenizer is made of."""
 
@@ -35,11 +32,11 @@ def is_vocabulary(file: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Hub:
-    """The hub and its cache; unset is what HF_ENDPOINT and HF_HOME say."""
+    """The hub and its cache; unset is what HF_ENDPOINT and HF_HOME say. `start_s` is what a download may take to begin."""
 
     endpoint: str | None = None
     cache: Path | None = None
-    start_s: float = START_S
+    start_s: float = 10.0
 
     def found(self, name: str, revision: str) -> Path | None:
         """The cache's folder of this tokenizer, None if it has none; the network is not asked.
@@ -101,12 +98,9 @@ class Hub:
         vocabularies = [name for name in names if is_vocabulary(name)]
         if not vocabularies:
             raise ValueError(f"it holds no tokenizer, no file of {', '.join(VOCABULARIES)}")
-        for file in [name for name in names if _is_beside(name)] + vocabularies:
+        beside = [file for file in names if any(fnmatchcase(file, like) and file.count("/") == like.count("/") for like in _BESIDE)]
+        for file in beside + vocabularies:
             hf_hub_download(name, file, revision=revision, cache_dir=self.cache, endpoint=self.endpoint, tqdm_class=bar)
-
-
-def _is_beside(file: str) -> bool:
-    return any(fnmatchcase(file, pattern) and file.count("/") == pattern.count("/") for pattern in _BESIDE)
 
 
 def _bar(begun: Event) -> Any:

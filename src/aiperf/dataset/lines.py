@@ -1,11 +1,13 @@
 """The lines of a file, found once from end to end and read again one at a time: what is long stays on disk."""
 
+import io
 import os
 import weakref
 from codecs import BOM_UTF8
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,10 +34,11 @@ Stamp = tuple[int, int]
 """Size and time of change (ns) of a file, by which it is known to be the same still."""
 
 
-def stamp(path: Path) -> Stamp:
-    """The file's stamp now. Raises ConfigError if it cannot be read."""
-    with _readable(path):
-        return _stamp(path.stat())
+def stamp(file: Path | int) -> Stamp:
+    """The stamp of a file, or of one that is open, now. Raises ConfigError if it cannot be read."""
+    with _readable(file):
+        found = file.stat() if isinstance(file, Path) else os.fstat(file)
+    return found.st_size, found.st_mtime_ns
 
 
 def scan(path: Path) -> Generator[Line, None, None]:
@@ -44,46 +47,22 @@ def scan(path: Path) -> Generator[Line, None, None]:
     Raises ConfigError for a file that cannot be read, DataError for a line above LONGEST_BYTES.
     """
     start = 0
-    for number, whole in enumerate(_split(path), 1):
-        text = whole.removeprefix(BOM_UTF8) if number == 1 else whole
-        if text and not text.isspace():
-            yield Line(number, start + len(whole) - len(text), text)
-        start += len(whole) + 1
-
-
-def _split(path: Path) -> Iterator[bytes]:
-    """Every line of a file, without its end."""
-    held: list[bytes] = []
-    number = 1
-    with _readable(path), path.open("rb", buffering=0) as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            first, *others = chunk.split(b"\n")
-            held.append(first)
-            if not others:
-                _not_too_long(path, number, held)
-                continue
-            yield b"".join(held)
-            held = [others.pop()]
-            yield from others
-            number += 1 + len(others)
-    yield b"".join(held)
-
-
-def _not_too_long(path: Path, number: int, held: list[bytes]) -> None:
-    if sum(map(len, held)) > LONGEST_BYTES:
-        raise DataError(f"{path}:{number}: is longer than {LONGEST_BYTES >> 20} MB; expected a JSON object a line")
+    with _readable(path), io.BufferedReader(path.open("rb", buffering=0), _CHUNK_BYTES) as file:
+        for number, whole in enumerate(iter(partial(file.readline, LONGEST_BYTES + 1), b""), 1):
+            if len(whole) > LONGEST_BYTES:
+                raise DataError(f"{path}:{number}: is longer than {LONGEST_BYTES >> 20} MB; expected a JSON object a line")
+            line = whole.removeprefix(BOM_UTF8) if number == 1 else whole
+            if not line.isspace() and line:
+                yield Line(number, start + len(whole) - len(line), line.removesuffix(b"\n"))
+            start += len(whole)
 
 
 @contextmanager
-def _readable(path: Path) -> Iterator[None]:
+def _readable(file: Path | int) -> Iterator[None]:
     try:
         yield
     except OSError as exc:
-        raise ConfigError(f"{path}: cannot be read ({exc.strerror or exc})") from exc
-
-
-def _stamp(found: os.stat_result) -> Stamp:
-    return found.st_size, found.st_mtime_ns
+        raise ConfigError(f"{file}: cannot be read ({exc.strerror or exc})") from exc
 
 
 @dataclass(eq=False)
@@ -94,24 +73,22 @@ class Lines:
     stamp: Stamp
     starts: NDArray[np.int64]
     sizes: NDArray[np.int64]
-    _file: int | None = field(default=None, init=False, repr=False)
 
     def read(self, place: int) -> bytes:
         """The bytes of a line. Raises MeasureError if the file is gone, or is not what it was when it was scanned."""
-        if self._file is None:
-            self._file = self._opened()
         text = os.pread(self._file, int(self.sizes[place]), int(self.starts[place]))
-        if _stamp(os.fstat(self._file)) != self.stamp:
+        if stamp(self._file) != self.stamp:
             raise MeasureError(f"{self.path}: has changed since its rows were counted; leave a data file alone while it is played")
         return text
 
-    def _opened(self) -> int:
+    @cached_property
+    def _file(self) -> int:
         try:
-            file = os.open(self.path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+            file = os.open(self.path, os.O_RDONLY)
         except OSError as exc:
             raise MeasureError(f"{self.path}: cannot be read any more ({exc.strerror or exc})") from exc
         weakref.finalize(self, os.close, file)
         return file
 
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_file": None}
+        return {name: value for name, value in self.__dict__.items() if name != "_file"}

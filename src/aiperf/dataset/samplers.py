@@ -1,13 +1,13 @@
-"""Which row a conversation is: pure and seeded, so that any conversation's row is had without those before it."""
+"""What a conversation's number stands for, its row and its lengths: pure and seeded, so that any one is had without those before it."""
 
+from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aiperf import chance
-from aiperf.seams import Sampler
 
 Rows = NDArray[np.int64]
 
@@ -56,47 +56,62 @@ class ShuffleSampler:
         key = chance.child_seed(self.seed, "sampling")
         rounds, places = np.divmod(conversations, self.count)
         drawn, which = np.unique(rounds, return_inverse=True)
-        if len(drawn) == 1:
-            return _order(key, self.count, int(drawn[0]))[places]
         found = np.empty(len(conversations), dtype=np.int64)
         step = max(1, _ROOM // self.count)
         for start in range(0, len(drawn), step):
             inside = (which >= start) & (which < start + step)
-            orders = _orders(key, self.count, drawn[start : start + step])
+            orders = _orders(key, self.count, tuple(drawn[start : start + step].tolist()))
             found[inside] = orders[which[inside] - start, places[inside]]
         return found
 
 
 @lru_cache(maxsize=2)
-def _order(key: int, count: int, number: int) -> Rows:
-    """The order of one round; kept, since conversations are mostly asked for one after the other."""
-    order: Rows = _orders(key, count, np.array([number]))[0]
-    return order
+def _orders(key: int, count: int, rounds: tuple[int, ...]) -> Rows:
+    """The orders of some rounds, a row each: where the draws of a round's own key would stand if they were sorted.
 
-
-def _orders(key: int, count: int, rounds: Rows) -> Rows:
-    """The orders of some rounds, a row each: where the draws of a round's own key would stand if they were sorted."""
-    keys = chance.draws_at(key, rounds)
+    The last ones are kept, since conversations are mostly asked for one after the other.
+    """
+    keys = chance.draws_at(key, np.array(rounds))
     return np.argsort(chance.mix(keys[:, None] + chance.steps(count)), axis=1).astype(np.int64)
 
 
 class OneByOne:
-    """A sampler asked for one conversation at a time; a few stretches of neighbours are kept, since one alone costs as much as hundreds."""
+    """Asks for one conversation at a time; a few stretches of neighbours are kept, since one alone costs as much as hundreds."""
 
-    def __init__(self, sampler: Sampler) -> None:
-        self._sampler = sampler
+    def __init__(self, of: Callable[[Rows], NDArray[np.integer]]) -> None:
+        self._of = of
         self._stretches: dict[int, list[int]] = {}
 
-    def row(self, conversation: int) -> int:
-        """The row of a conversation."""
+    def at(self, conversation: int) -> int:
+        """The number of a conversation."""
         number, place = divmod(conversation, _STRETCH)
         if (stretch := self._stretches.get(number)) is None:
-            stretch = self._stretch(number)
+            while len(self._stretches) >= _STRETCHES:
+                del self._stretches[next(iter(self._stretches))]
+            stretch = self._stretches[number] = self._of(np.arange(number * _STRETCH, (number + 1) * _STRETCH)).tolist()
         return stretch[place]
 
-    def _stretch(self, number: int) -> list[int]:
-        found: list[int] = self._sampler.rows(np.arange(number * _STRETCH, (number + 1) * _STRETCH)).tolist()
-        while len(self._stretches) >= _STRETCHES:
-            del self._stretches[next(iter(self._stretches))]
-        self._stretches[number] = found
-        return found
+
+@dataclass(frozen=True)
+class Sizes:
+    """A normal length in tokens, rounded and at least 1; always the mean where `stddev` is 0."""
+
+    mean: float
+    stddev: float
+    key: int
+
+    @cached_property
+    def _one(self) -> OneByOne:
+        return OneByOne(self.of)
+
+    def at(self, conversation: int) -> int:
+        """The length of one conversation."""
+        return self._one.at(conversation)
+
+    def of(self, conversations: Rows) -> NDArray[np.int32]:
+        """The lengths of these conversations."""
+        if self.stddev == 0:
+            return np.full(len(conversations), max(1, round(self.mean)), dtype=np.int32)
+        radius, angle = (chance.draws_at(chance.child_seed(self.key, half), conversations) for half in ("radius", "angle"))
+        drawn = np.rint(self.mean + self.stddev * chance.normal(radius, angle))
+        return np.clip(drawn, 1, np.iinfo(np.int32).max).astype(np.int32)

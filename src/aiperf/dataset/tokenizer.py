@@ -4,12 +4,12 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from aiperf.config.tokenizer import Tokenizer as Options
+from aiperf.config.dataset import Tokenizer as Options
 from aiperf.dataset.bank import COMMON
 from aiperf.dataset.hub import VOCABULARIES, Hub, as_ours, is_vocabulary
 from aiperf.errors import ConfigError
@@ -30,7 +30,8 @@ class Loaded:
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """The ids of each text, without special tokens."""
-        return _encoded(self.inner, texts)
+        ids: list[list[int]] = self.inner(list(texts), add_special_tokens=False)["input_ids"] if texts else []
+        return ids
 
     def vocabulary(self) -> Sequence[str]:
         """Every token as text, in the tokenizer's own spelling."""
@@ -45,7 +46,8 @@ def load(options: Options, say: Callable[[str], None], hub: Hub | None = None) -
     hub, name = hub or Hub(), options.name or ""
     with _quiet():
         inner = _from_folder(options, folder) if (folder := _folder(name)) is not None else _from_hub(options, hub, say)
-        return Loaded(name, inner, _template_tokens(name, inner, say))
+        loaded = Loaded(name, inner, None)
+        return replace(loaded, template_tokens=_template_tokens(loaded, say))
 
 
 def _folder(name: str) -> Path | None:
@@ -94,16 +96,15 @@ def _opened(options: Options, source: str, folder: Path, **where: Any) -> Any:
         return AutoTokenizer.from_pretrained(source, local_files_only=True, trust_remote_code=options.trust_remote_code, **where)
 
 
-def _template_tokens(name: str, inner: Any, say: Callable[[str], None]) -> int | None:
+def _template_tokens(loaded: Loaded, say: Callable[[str], None]) -> int | None:
     """What the chat template adds to the one message of a user; None if that hangs on the message, or there is no template."""
     texts = [COMMON.text(COMMON.words(size, size)) for size in _MESSAGES]
     try:
-        with as_ours(f"{name} has a chat template that says no plain message"):
-            added = {len(_chat(inner, text)) - len(ids) for text, ids in zip(texts, _encoded(inner, texts))}
+        with as_ours(f"{loaded} has a chat template that says no plain message"):
+            added = {len(_chat(loaded.inner, text)) - len(ids) for text, ids in zip(texts, loaded.encode(texts))}
     except ConfigError as exc:
-        if isinstance(exc.__cause__, ValueError):  # there is no template
-            return None
-        say(str(exc))
+        if not isinstance(exc.__cause__, ValueError):  # else there is no template
+            say(str(exc))
         return None
     return added.pop() if len(added) == 1 else None
 
@@ -111,13 +112,6 @@ def _template_tokens(name: str, inner: Any, say: Callable[[str], None]) -> int |
 def _chat(inner: Any, text: str) -> Sequence[int]:
     said = [{"role": "user", "content": text}]
     ids: Sequence[int] = inner.apply_chat_template(said, add_generation_prompt=True, tokenize=True, return_dict=False)
-    return ids
-
-
-def _encoded(inner: Any, texts: Sequence[str]) -> list[list[int]]:
-    if not texts:
-        return []
-    ids: list[list[int]] = inner(list(texts), add_special_tokens=False)["input_ids"]
     return ids
 
 

@@ -3,7 +3,6 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -22,12 +21,8 @@ _TRIES = 32
 _INSTEAD = "leave tokenizer.name out, or name another one"
 
 
-@dataclass(frozen=True, slots=True)
-class _Ids:
-    """A word's token at the start of a text, and after a space."""
-
-    first: int
-    later: int
+_Ids = tuple[int, int]
+"""A word's token at the start of a text, and after a space."""
 
 
 def bank_of(tokenizer: Tokenizer, *, with_ids: bool) -> Bank:
@@ -35,16 +30,22 @@ def bank_of(tokenizer: Tokenizer, *, with_ids: bool) -> Bank:
 
     Raises ConfigError, with what the tokenizer did instead, where there are no such words.
     """
-    phrases = _in_phrases(vocabulary := "\n".join(tokenizer.vocabulary()))
+    vocabulary = "\n".join(tokenizer.vocabulary())
+    # a token that joins words makes their number of tokens hang on their neighbours
+    phrases = {part for phrase in _PHRASE.findall(vocabulary) for part in _PART.findall(phrase)}
+    bank = _common(tokenizer, phrases) or _own(tokenizer, vocabulary, phrases)
+    return bank if with_ids else Bank(bank.spelled)
+
+
+def _common(tokenizer: Tokenizer, phrases: set[str]) -> Bank | None:
     words = [word.decode()[1:] for word in COMMON.spelled.tolist()]
-    if phrases.isdisjoint(words):
-        known = _single(tokenizer, words)
-        if len(known) == len(words) and not _misread(tokenizer, _bank(known, words, with_ids=True)):
-            return _bank(known, words, with_ids=with_ids)
-    return _own(tokenizer, vocabulary, phrases, with_ids=with_ids)
+    known = _single(tokenizer, words) if phrases.isdisjoint(words) else {}
+    if len(known) < len(words) or _misread(tokenizer, bank := _bank(known, words)):
+        return None
+    return bank
 
 
-def _own(tokenizer: Tokenizer, vocabulary: str, phrases: set[str], *, with_ids: bool) -> Bank:
+def _own(tokenizer: Tokenizer, vocabulary: str, phrases: set[str]) -> Bank:
     """A bank out of the vocabulary's words; what is misread in a running text is left out, and the rest tried again."""
     spaced, bare = (set(spelling.findall(vocabulary)) - phrases for spelling in (_SPACED, _BARE))
     known = _longest_group(tokenizer, spaced & bare)  # most tokenizers spell a word in both ways, as it is or after a space
@@ -53,28 +54,20 @@ def _own(tokenizer: Tokenizer, vocabulary: str, phrases: set[str], *, with_ids: 
     for _ in range(_TRIES):
         if len(known) < 2:
             raise ConfigError(f"tokenizer.name: {tokenizer} {_seen(tokenizer, sorted(spaced | bare))}; {_INSTEAD}")
-        words = _spread(sorted(known))
-        read = _bank(known, words, with_ids=True)
-        if not (misread := _misread(tokenizer, read)):
-            return _bank(known, words, with_ids=with_ids)
+        bank = _bank(known, _spread(sorted(known)))
+        if not (misread := _misread(tokenizer, bank)):
+            return bank
         known = {word: ids for word, ids in known.items() if word not in misread}
-    raise ConfigError(f"tokenizer.name: {tokenizer} {_seen_in_texts(tokenizer, read)}; {_INSTEAD}")
-
-
-def _in_phrases(vocabulary: str) -> set[str]:
-    """Words that a token joins with another one: their number of tokens hangs on their neighbours."""
-    return {part for phrase in _PHRASE.findall(vocabulary) for part in _PART.findall(phrase)}
+    raise ConfigError(f"tokenizer.name: {tokenizer} {_seen_in_texts(tokenizer, bank)}; {_INSTEAD}")
 
 
 def _single(tokenizer: Tokenizer, words: Sequence[str]) -> dict[str, _Ids]:
     """Those of the words that are one token of their own, wherever they stand."""
     alone = tokenizer.encode(words)
     twice = tokenizer.encode([f"{word} {word}" for word in words])
-    found = {
-        word: _Ids(one[0], two[1]) for word, one, two in zip(words, alone, twice) if len(one) == 1 and len(two) == 2 and two[0] == one[0]
-    }
-    shared = Counter(ids.later for ids in found.values())  # a token for all that is unknown is no word
-    return {word: ids for word, ids in found.items() if shared[ids.later] == 1}
+    found = {word: (one[0], two[1]) for word, one, two in zip(words, alone, twice) if len(one) == 1 and len(two) == 2 and two[0] == one[0]}
+    shared = Counter(later for _, later in found.values())  # a token for all that is unknown is no word
+    return {word: ids for word, ids in found.items() if shared[ids[1]] == 1}
 
 
 def _longest_group(tokenizer: Tokenizer, candidates: Iterable[str]) -> dict[str, _Ids]:
@@ -96,10 +89,8 @@ def _spread(words: Sequence[str]) -> list[str]:
     return [words[place * len(words) // size] for place in range(size)]
 
 
-def _bank(known: Mapping[str, _Ids], words: Sequence[str], *, with_ids: bool) -> Bank:
-    if not with_ids:
-        return Bank(spelled(words))
-    first, later = (np.array(column, dtype=np.int32) for column in zip(*((known[word].first, known[word].later) for word in words)))
+def _bank(known: Mapping[str, _Ids], words: Sequence[str]) -> Bank:
+    first, later = np.array([known[word] for word in words], dtype=np.int32).T.copy()
     return Bank(spelled(words), first, later)
 
 

@@ -3,39 +3,32 @@
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
+from functools import partialmethod
 from typing import Any
 
 from aiperf.endpoints import models
-from aiperf.endpoints.models import BaseResponseData, Media, ParsedResponse, RequestInfo, TextResponseData, Turn
+from aiperf.endpoints.models import BaseResponseData, JsonObject, Media, ParsedResponse, RequestInfo, TextResponseData, Turn
 
 _TEXTS = ("text", "content", "response", "output", "result")
-Part = dict[str, Any]
-
-
-def _teller(level: int, **more: Any) -> Callable[..., None]:
-    """A method that logs: a text with its arguments, or a function that makes the text if it is to be shown."""
-
-    def tell(self: "AIPerfLoggerMixin", message: str | Callable[..., str], *args: Any, **kwargs: Any) -> None:
-        if self.logger.isEnabledFor(level) and callable(message):
-            self.logger.log(level, "%s", message(*args), **more, **kwargs)
-        elif not callable(message):
-            self.logger.log(level, message, *args, **more, **kwargs)
-
-    return tell
 
 
 class AIPerfLoggerMixin(ABC):  # noqa: B024 - what derives from it may have abstract methods
     """Methods that log below `aiperf.plugins`. Levels that Python has not are those next to them."""
 
-    trace = debug = _teller(logging.DEBUG)
-    info = notice = success = _teller(logging.INFO)
-    warning = _teller(logging.WARNING)
-    error = _teller(logging.ERROR)
-    exception = _teller(logging.ERROR, exc_info=True)
-
     def __init__(self, logger_name: str | None = None, **kwargs: Any) -> None:
         self.logger = logging.getLogger(f"aiperf.plugins.{logger_name or f'{type(self).__module__}.{type(self).__qualname__}'}")
         super().__init__(**kwargs)
+
+    def _log(self, level: int, message: str | Callable[..., str], *args: Any, **kwargs: Any) -> None:
+        """Log a text with its arguments, or what a function makes of them if it is to be shown."""
+        if self.logger.isEnabledFor(level):
+            self.logger.log(level, *(("%s", message(*args)) if callable(message) else (message, *args)), **kwargs)
+
+    trace = debug = partialmethod(_log, logging.DEBUG)
+    info = notice = success = partialmethod(_log, logging.INFO)
+    warning = partialmethod(_log, logging.WARNING)
+    error = partialmethod(_log, logging.ERROR)
+    exception = partialmethod(_log, logging.ERROR, exc_info=True)
 
 
 class BaseEndpoint(AIPerfLoggerMixin):
@@ -70,65 +63,30 @@ class BaseEndpoint(AIPerfLoggerMixin):
         """What all events of a record say."""
         return [parsed for response in record.responses if (parsed := self.parse_response(response))]
 
-    # -- writing
-
     @staticmethod
     def _latest_turn_attr(of: RequestInfo | Sequence[Turn], name: str) -> Any:
         """What the latest turn that says anything says there; of a request or of its turns."""
         turns = of.turns if isinstance(of, RequestInfo) else of
         return next((value for turn in reversed(turns) if (value := getattr(turn, name, None)) is not None), None)
 
-    def build_messages(self, turns: Sequence[Turn]) -> list[Part]:
+    def build_messages(self, turns: Sequence[Turn]) -> list[JsonObject]:
         """The turns as messages; those that are written already as they stand."""
-        messages: list[Part] = []
+        messages: list[JsonObject] = []
         for turn in turns:
             if turn.raw_messages is None:
-                messages.append(self._render_turn_message(turn))
-                continue
-            messages = [*([] if turn.reset_context else messages), *turn.raw_messages]
+                messages.append({"role": turn.role or self.DEFAULT_TURN_ROLE, "content": _content(turn)})
+            else:
+                messages = [*([] if turn.reset_context else messages), *turn.raw_messages]
         return messages
-
-    def _render_turn_message(self, turn: Turn) -> Part:
-        return {"role": turn.role or self.DEFAULT_TURN_ROLE, "content": self._render_turn_content(turn)}
-
-    def _render_turn_content(self, turn: Turn) -> str | list[Part]:
-        """A single text as itself, anything else in parts."""
-        parts = [
-            *_parts(turn.texts, self._render_text_part),
-            *_parts(turn.images, self._render_image_part),
-            *_parts(turn.audios, self._render_audio_part),
-            *_parts(turn.videos, self._render_video_part),
-        ]
-        contents = [content for text in turn.texts for content in text.contents]
-        return contents[0] if len(contents) == len(parts) == 1 else parts or ""
-
-    def _render_text_part(self, text: str) -> Part:
-        return {"type": "text", "text": text}
-
-    def _render_image_part(self, url: str) -> Part:
-        return {"type": "image_url", "image_url": {"url": url}}
-
-    def _render_audio_part(self, audio: str) -> Part:
-        head, comma, data = audio.partition(",")
-        if not comma:
-            raise ValueError(f"an audio is `format,base64` or a data URI, not {audio[:40]!r}")
-        kind = head.removeprefix("data:audio/").partition(";")[0] or "wav"
-        return {"type": "input_audio", "input_audio": {"data": data, "format": kind}}
-
-    def _render_video_part(self, url: str) -> Part:
-        return {"type": "video_url", "video_url": {"url": url}}
 
     def extract_named_contents(self, content_items: Iterable[Media]) -> tuple[list[str], dict[str, list[str]]]:
         """All contents, and by name those that have one."""
-        found: list[str] = []
-        named: dict[str, list[str]] = {}
+        found, named = list[str](), dict[str, list[str]]()
         for item in content_items:
             found += item.contents
             if item.name and item.contents:
                 named.setdefault(item.name, []).extend(item.contents)
         return found, named
-
-    # -- reading
 
     @staticmethod
     def make_text_response_data(text: str | None) -> TextResponseData | None:
@@ -141,7 +99,7 @@ class BaseEndpoint(AIPerfLoggerMixin):
             return self.convert_to_response_data(json_obj)
         return self.try_extract_embeddings(json_obj) or self.try_extract_rankings(json_obj) or self.try_extract_text(json_obj)
 
-    def try_extract_embeddings(self, json_obj: Part) -> BaseResponseData | None:
+    def try_extract_embeddings(self, json_obj: JsonObject) -> BaseResponseData | None:
         """Vectors of `data` as OpenAI's, of `embeddings` or of `embedding`."""
         data = json_obj.get("data")
         items = [item for item in data if isinstance(item, dict)] if isinstance(data, list) else []
@@ -150,12 +108,12 @@ class BaseEndpoint(AIPerfLoggerMixin):
         found = map(self.convert_to_response_data, map(json_obj.get, ("embeddings", "embedding")))
         return next((one for one in found if isinstance(one, models.EmbeddingResponseData)), None)
 
-    def try_extract_rankings(self, json_obj: Part) -> BaseResponseData | None:
+    def try_extract_rankings(self, json_obj: JsonObject) -> BaseResponseData | None:
         """The list of `rankings` or of `results`."""
         value = next((value for value in map(json_obj.get, ("rankings", "results")) if isinstance(value, list)), None)
         return None if value is None else models.RankingsResponseData(value)
 
-    def try_extract_text(self, json_obj: Part) -> TextResponseData | None:
+    def try_extract_text(self, json_obj: JsonObject) -> TextResponseData | None:
         """The text of a usual key, or of the first choice as OpenAI's, streamed or not."""
         for value in map(json_obj.get, _TEXTS):
             texts: list[Any] = value if isinstance(value, list) else [value]
@@ -179,5 +137,25 @@ class BaseEndpoint(AIPerfLoggerMixin):
         return models.EmbeddingResponseData(vectors) if is_vector else None
 
 
-def _parts(media: Iterable[Media], render: Callable[[str], Part]) -> list[Part]:
-    return [render(content) for one in media for content in one.contents if content]
+def _audio(audio: str) -> JsonObject:
+    head, comma, data = audio.partition(",")
+    if not comma:
+        raise ValueError(f"an audio is `format,base64` or a data URI, not {audio[:40]!r}")
+    kind = head.removeprefix("data:audio/").partition(";")[0] or "wav"
+    return {"type": "input_audio", "input_audio": {"data": data, "format": kind}}
+
+
+_PARTS: dict[str, Callable[[str], JsonObject]] = {
+    "texts": lambda text: {"type": "text", "text": text},
+    "images": lambda url: {"type": "image_url", "image_url": {"url": url}},
+    "audios": _audio,
+    "videos": lambda url: {"type": "video_url", "video_url": {"url": url}},
+}
+"""The parts of a message by what a turn calls them."""
+
+
+def _content(turn: Turn) -> str | list[JsonObject]:
+    """A single text as itself, anything else in parts."""
+    parts = [form(content) for name, form in _PARTS.items() for one in getattr(turn, name) for content in one.contents if content]
+    contents = [content for text in turn.texts for content in text.contents]
+    return contents[0] if len(contents) == len(parts) == 1 else parts or ""

@@ -5,13 +5,9 @@ from typing import Any
 
 import msgspec
 
-from aiperf.config.endpoint import Endpoint as Options
-from aiperf.endpoints.openai import Api, Asking, Chunk, Strand
+from aiperf.endpoints.openai import CONTENT, REASONING, ROLE, TOOL_CALL, Chunk, Generating, Strand
 from aiperf.errors import ClientError
-from aiperf.seams import Answer, Said
 from aiperf.workload import Turn
-
-_REASONED, _CALLED, _CONTENT = 1, 2, 3  # places in RANKED
 
 
 class _Delta(msgspec.Struct, gc=False):
@@ -40,50 +36,36 @@ class _Whole(Chunk, gc=False):
     choices: list[_Told] | None = None
 
 
-class ChatEndpoint:
-    """`/v1/chat/completions`; `exact` asks for answers of exactly the wanted length, which vLLM and its kin understand."""
+class ChatEndpoint(Generating):
+    """`/v1/chat/completions`."""
 
     token_hint = rb'"delta"\s*:\s*\{[^{}]*"(?:(?:content|reasoning_content|reasoning)"\s*:\s*"[^"]|tool_calls"\s*:\s*\[\s*\{)'
+    event = msgspec.json.Decoder(_Chunk).decode
+    whole = msgspec.json.Decoder(_Whole).decode
 
-    def __init__(self, options: Options, *, model: str, exact: bool, usage: bool = True) -> None:
-        self._asking = Asking(options, model=model, exact=exact, usage=usage)
+    def said(self, turn: Turn) -> Mapping[str, Any]:
+        """Messages and tools as they stand, several texts as the parts of one message."""
+        if turn.messages is None and not turn.texts:
+            raise ClientError("the turn holds neither a text nor messages, which a chat request needs")
+        content: Any = turn.text if len(turn.texts) == 1 else [{"type": "text", "text": text} for text in turn.texts]
+        messages = [{"role": turn.role, "content": content}] if turn.messages is None else turn.messages
+        return {"messages": messages} if turn.tools is None else {"messages": messages, "tools": turn.tools}
 
-    def body(self, turn: Turn) -> bytes:
-        """The request as JSON; messages and tools as they stand, several texts as the parts of one message. Raises ClientError."""
-        return self._asking.body(turn, _said)
-
-    def answer(self, answer: Answer) -> Said:
-        """What the bytes say, streamed (by content type) or whole."""
-        return _API.answer(answer)
-
-
-def _said(turn: Turn) -> Mapping[str, Any]:
-    messages = [{"role": turn.role, "content": _content(turn)}] if turn.messages is None else turn.messages
-    return {"messages": messages} if turn.tools is None else {"messages": messages, "tools": turn.tools}
-
-
-def _content(turn: Turn) -> str | list[dict[str, str]]:
-    if not turn.texts:
-        raise ClientError("the turn holds neither a text nor messages, which a chat request needs")
-    return turn.text if len(turn.texts) == 1 else [{"type": "text", "text": text} for text in turn.texts]
-
-
-def _look(choice: _Choice, strand: Strand) -> int:
-    if (delta := choice.delta) is None:
-        return 0
-    reasoning = delta.reasoning_content or delta.reasoning
-    if reasoning:
-        strand.aside.append(_text(reasoning))
-    if content := delta.content:
-        strand.content.append(content if type(content) is str else _text(content))
-        return _CONTENT
-    if delta.refusal:
-        strand.content.append(_text(delta.refusal))
-        return _CONTENT
-    if delta.tool_calls:
-        strand.aside.append(_called(delta.tool_calls))
-        return _CALLED
-    return _REASONED if reasoning else 0
+    @staticmethod
+    def look(choice: _Choice, strand: Strand) -> int:
+        """What is content, reasoning, a refusal or a tool call."""
+        if (delta := choice.delta) is None:
+            return ROLE
+        reasoning = delta.reasoning_content or delta.reasoning
+        if reasoning:
+            strand.aside.append(_text(reasoning))
+        if content := delta.content or delta.refusal:
+            strand.content.append(content if type(content) is str else _text(content))
+            return CONTENT
+        if delta.tool_calls:
+            strand.aside.append(_called(delta.tool_calls))
+            return TOOL_CALL
+        return REASONING if reasoning else ROLE
 
 
 def _text(value: Any) -> str:
@@ -97,6 +79,3 @@ def _called(calls: Any) -> str:
     """The names and arguments of tool calls, which are generated too."""
     functions = [call.get("function") for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
     return "".join(_text(said.get(key)) for said in functions if isinstance(said, dict) for key in ("name", "arguments"))
-
-
-_API = Api(msgspec.json.Decoder(_Chunk).decode, msgspec.json.Decoder(_Whole).decode, _look)

@@ -5,13 +5,9 @@ from typing import Any
 
 import msgspec
 
-from aiperf.config.endpoint import Endpoint as Options
-from aiperf.endpoints.openai import Api, Asking, Chunk, Strand
+from aiperf.endpoints.openai import CONTENT, ROLE, Chunk, Generating, Strand
 from aiperf.errors import ClientError
-from aiperf.seams import Answer, Said
 from aiperf.workload import Turn
-
-_CONTENT = 3  # its place in RANKED
 
 
 class _Choice(msgspec.Struct, gc=False):
@@ -24,51 +20,27 @@ class _Chunk(Chunk, gc=False):
     choices: list[_Choice] | None = None
 
 
-class CompletionsEndpoint:
-    """`/v1/completions`; a prompt is a text, a list of texts or token ids, as `options.prompt` says. `exact` as in ChatEndpoint."""
+class CompletionsEndpoint(Generating):
+    """`/v1/completions`; a prompt is a text, a list of texts or token ids, as `options.prompt` says."""
 
     token_hint = rb'"choices"\s*:\s*\[\s*\{[^{}]*"text"\s*:\s*"[^"]'
+    event = whole = msgspec.json.Decoder(_Chunk).decode
+    prompts = True
 
-    def __init__(self, options: Options, *, model: str, exact: bool, usage: bool = True) -> None:
-        self._asking = Asking(options, model=model, exact=exact, usage=usage)
-        self._prompt = {"string": _string, "list": _list, "token_ids": _token_ids}[options.prompt]
+    def said(self, turn: Turn) -> Mapping[str, Any]:
+        """The prompt; several texts are a batch, answered by a choice each."""
+        form = self._options.prompt
+        parts: Sequence[Any] = turn.token_ids if form == "token_ids" else turn.texts
+        if not parts and form == "token_ids":
+            raise ClientError("endpoint.prompt=token_ids, but the turn holds no ids; they come with texts that are drawn by a tokenizer")
+        if not parts:
+            raise ClientError("the turn holds no text, which a completion's prompt is made of")
+        return {"prompt": parts[0] if len(parts) == 1 and form != "list" else parts}
 
-    def body(self, turn: Turn) -> bytes:
-        """The request as JSON; several texts are a batch, answered by a choice each. Raises ClientError."""
-        return self._asking.body(turn, self._said)
-
-    def answer(self, answer: Answer) -> Said:
-        """What the bytes say, streamed (by content type) or whole."""
-        return _API.answer(answer)
-
-    def _said(self, turn: Turn) -> Mapping[str, Any]:
-        return {"prompt": self._prompt(turn)}
-
-
-def _list(turn: Turn) -> Sequence[str]:
-    if not turn.texts:
-        raise ClientError("the turn holds no text, which a completion's prompt is made of")
-    return turn.texts
-
-
-def _string(turn: Turn) -> str | Sequence[str]:
-    texts = _list(turn)
-    return texts[0] if len(texts) == 1 else texts
-
-
-def _token_ids(turn: Turn) -> Sequence[int] | Sequence[Sequence[int]]:
-    if not turn.token_ids:
-        raise ClientError("endpoint.prompt=token_ids, but the turn holds no ids; they come with texts that are drawn by a tokenizer")
-    return turn.token_ids[0] if len(turn.token_ids) == 1 else turn.token_ids
-
-
-def _look(choice: _Choice, strand: Strand) -> int:
-    text = choice.text
-    if not text:
-        return 0
-    strand.content.append(text if isinstance(text, str) else "")
-    return _CONTENT
-
-
-_decode = msgspec.json.Decoder(_Chunk).decode
-_API = Api(_decode, _decode, _look, prompts=True)
+    @staticmethod
+    def look(choice: _Choice, strand: Strand) -> int:
+        """Its text."""
+        if not choice.text:
+            return ROLE
+        strand.content.append(choice.text if isinstance(choice.text, str) else "")
+        return CONTENT

@@ -5,20 +5,12 @@ Models take fields that they do not know, since plugins set their own.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, make_dataclass
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Any, ClassVar, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 from pydantic import Field, RootModel
 
-from aiperf.plugin.schema.schemas import AIPerfBaseModel
-
-__all__ = [
-    "AIPerfBaseModel", "Audio", "BaseResponseData", "BinaryResponse", "EmbeddingResponseData", "EndpointInfo",
-    "Image", "ImageDataItem", "ImageResponseData", "ImageRetrievalResponseData", "InferenceServerResponse", "JsonObject", "Media",
-    "ModelEndpointInfo", "ModelInfo", "ModelListInfo", "ParsedResponse", "RAGSources",
-    "RankingsResponseData", "ReasoningResponseData", "RequestInfo", "RequestOutputT", "RequestRecord", "SSEField", "SSEMessage",
-    "Text", "TextResponse", "TextResponseData", "ToolCallResponseData", "Turn", "Video", "VideoResponseData",
-]  # fmt: skip
+from aiperf.plugin.schema.schemas import AIPerfBaseModel as AIPerfBaseModel
 
 JsonObject: TypeAlias = dict[str, Any]
 RequestOutputT: TypeAlias = Any
@@ -224,46 +216,39 @@ class RequestRecord(AIPerfBaseModel):
 
 @dataclass(slots=True)
 class BaseResponseData:
-    """What a plugin read in an answer; a plugin may derive its own."""
+    """What a plugin read in an answer; a plugin may derive its own. `_generated` are the fields with what was generated, in their order."""
+
+    _generated: ClassVar[tuple[str, ...]] = ()
 
     def get_text(self) -> str:
         """What was generated."""
-        return ""
+        return "".join(getattr(self, name) or "" for name in self._generated)
 
 
 @dataclass(slots=True)
 class TextResponseData(BaseResponseData):
     """Text."""
 
+    _generated = ("text",)
     text: str
-
-    def get_text(self) -> str:
-        """The text."""
-        return self.text
 
 
 @dataclass(slots=True)
 class ReasoningResponseData(BaseResponseData):
     """Reasoning, and the text beside it."""
 
+    _generated = ("reasoning", "content")
     content: str | None = None
     reasoning: str | None = None
-
-    def get_text(self) -> str:
-        """Both."""
-        return (self.reasoning or "") + (self.content or "")
 
 
 @dataclass(slots=True)
 class ToolCallResponseData(BaseResponseData):
     """Names and arguments of tool calls, and the text beside them."""
 
+    _generated = ("content", "tool_call_text")
     tool_call_text: str
     content: str | None = None
-
-    def get_text(self) -> str:
-        """Both."""
-        return (self.content or "") + self.tool_call_text
 
 
 @dataclass(slots=True)

@@ -4,6 +4,8 @@ What servers really send is in many dialects; see the tests for each. An API add
 """
 
 import contextlib
+from abc import ABC, abstractmethod
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,32 +25,7 @@ RANKED = (ROLE, REASONING, TOOL_CALL, CONTENT)
 """Channels by how much like a token they are; an event is of the highest that any of its choices is of."""
 
 _TOKENS = (REASONING, CONTENT, TOOL_CALL)
-_THINK = "<think>"
 _UNREADABLE = (msgspec.DecodeError, ValueError, RecursionError)
-
-
-class Asking:
-    """How requests are made, whatever they say; `exact` asks for answers of exactly the wanted length, as vLLM and its kin understand."""
-
-    def __init__(self, options: Options, *, model: str, exact: bool, usage: bool) -> None:
-        self._model, self._exact, self._streaming, self._usage = model, exact, options.streaming, usage
-        self._extra = dict(options.extra)
-
-    def body(self, turn: Turn, what: Callable[[Turn], Mapping[str, Any]]) -> bytes:
-        """The request as JSON; `extra` of the endpoint, then of the turn, has the last word, a payload every word. Raises ClientError."""
-        if turn.payload is not None:
-            return turn.payload
-        said: dict[str, Any] = {"model": turn.model or self._model, **what(turn), "stream": self._streaming}
-        if self._streaming and self._usage:
-            said["stream_options"] = {"include_usage": True}
-        if turn.output_tokens is not None:
-            said["max_tokens"] = turn.output_tokens
-        if turn.output_tokens is not None and self._exact:
-            said |= {"min_tokens": turn.output_tokens, "ignore_eos": True}
-        try:
-            return msgspec.json.encode({**said, **self._extra, **turn.extra})
-        except (TypeError, ValueError, msgspec.EncodeError) as exc:
-            raise ClientError(f"the body cannot be written as JSON: {exc}") from exc
 
 
 class Chunk(msgspec.Struct, gc=False):
@@ -57,13 +34,6 @@ class Chunk(msgspec.Struct, gc=False):
     choices: list[Any] | None = None
     usage: Any = None
     error: Any = None
-
-
-class _Named(msgspec.Struct, gc=False):
-    model: Any = None
-
-
-_decode_model = msgspec.json.Decoder(_Named).decode
 
 
 @dataclass(slots=True)
@@ -77,120 +47,154 @@ class Strand:
     output_tokens: int = 0
 
 
-Look = Callable[[Any, Strand], int]
-"""Puts what a choice of an event generated into its strand; the place of its channel in RANKED."""
+class Generating(ABC):
+    """One of these APIs; `exact` asks for answers of exactly the wanted length, as vLLM and its kin understand.
 
-
-@dataclass(frozen=True, slots=True)
-class Api:
-    """What an API has of its own: how an event and how a whole answer is decoded, and where a choice of either keeps what was generated.
-
-    `prompts`: choices may be of several prompts, so that usages of their own add up.
+    `event` and `whole` decode an event and a whole answer. `prompts`: choices may be of several prompts, so that usages of
+    their own add up.
     """
 
     event: Callable[[bytes], Chunk]
     whole: Callable[[bytes], Chunk]
-    look: Look
-    prompts: bool = False
+    prompts = False
+
+    def __init__(self, options: Options, *, model: str, exact: bool, usage: bool = True) -> None:
+        self._options, self._model, self._exact, self._usage = options, model, exact, usage
+
+    @abstractmethod
+    def said(self, turn: Turn) -> Mapping[str, Any]:
+        """What the request says, as its API calls it. Raises ClientError for a turn that does not hold it."""
+
+    @staticmethod
+    @abstractmethod
+    def look(choice: Any, strand: Strand) -> int:
+        """Put what a choice of an event generated into its strand; the channel of it, ROLE if it is nothing."""
+
+    def body(self, turn: Turn) -> bytes:
+        """The request as JSON; `extra` of the endpoint, then of the turn, has the last word, a payload every word. Raises ClientError."""
+        if turn.payload is not None:
+            return turn.payload
+        streaming = self._options.streaming
+        said: dict[str, Any] = {"model": turn.model or self._model, **self.said(turn), "stream": streaming}
+        if streaming and self._usage:
+            said["stream_options"] = {"include_usage": True}
+        if turn.output_tokens is not None:
+            said["max_tokens"] = turn.output_tokens
+            if self._exact:
+                said |= {"min_tokens": turn.output_tokens, "ignore_eos": True}
+        try:
+            return msgspec.json.encode({**said, **self._options.extra, **turn.extra})
+        except (TypeError, ValueError, msgspec.EncodeError) as exc:
+            raise ClientError(f"the body cannot be written as JSON: {exc}") from exc
 
     def answer(self, answer: Answer) -> Said:
         """What the bytes say, streamed (by content type) or whole."""
         if (error := error_of(answer.status)) is not None:
             return Said(error=error, reason=body_sample(answer.bodies))
-        return _streamed(self, answer.bodies) if sse.is_stream(answer.content_type) else _whole(self, answer)
-
-    def parses(self, data: bytes) -> bool:
-        """Whether an event's data is whole."""
-        try:
-            self.event(data)
-        except _UNREADABLE:
-            return data.strip() == b"[DONE]"
-        return True
+        reading = _Reading(self)
+        return reading.streamed(answer.bodies) if sse.is_stream(answer.content_type) else reading.whole(answer)
 
 
 class _Reading:
-    """What has been understood of an answer so far; `counts[i]` is the server's own count of tokens up to event i."""
+    """What has been understood of an answer so far; `_counts[i]` is the server's own count of tokens up to event i."""
 
-    __slots__ = ("_api", "_first", "_look", "_others", "counts", "done", "said")
+    def __init__(self, api: Generating) -> None:
+        self._api, self._said, self._done, self._counts = api, Said(), False, dict[int, int]()
+        self._strands = defaultdict(Strand, {0: Strand()})
 
-    def __init__(self, api: Api) -> None:
-        self._api, self._look = api, api.look
-        self.said, self.done, self.counts = Said(), False, dict[int, int]()
-        self._first, self._others = Strand(), dict[int, Strand]()
+    def streamed(self, bodies: Sequence[bytes]) -> Said:
+        """Take in a stream."""
+        events, said = sse.split(bodies), self._said
+        said.reads, said.at_end = events.reads, events.at_end
+        self._events(events)
+        if not self._done and not all(strand.ended for strand in self._strands.values()):
+            self._fail("truncated", "the stream ended without a finish reason or [DONE]" if any(bodies) else "the stream was empty")
+        said.tokens = _per_event(said.channels, self._counts)
+        return self._summed_up(events.data)
 
-    def fail(self, error: str, reason: str) -> int:
+    def whole(self, answer: Answer) -> Said:
+        """Take in an answer in one piece."""
+        body, said = b"".join(answer.bodies), self._said
+        try:
+            chunk = self._api.whole(body)
+        except _UNREADABLE as exc:
+            kind = "malformed" if answer.complete else "truncated"
+            self._fail(kind, f"no completion in JSON ({exc}), content type {answer.content_type}: {body_sample(answer.bodies)}")
+            return said
+        self._chunk(chunk, body)
+        if not chunk.choices:
+            self._fail("malformed", f"an answer without choices: {sample(body)}")
+        if said.error is not None:
+            return said
+        said.reads = [max(i for i, part in enumerate(answer.bodies) if part)]
+        said.at_end, said.channels, said.tokens = [True], [CONTENT], [0]
+        return self._summed_up([body])
+
+    def _summed_up(self, events: Sequence[bytes]) -> Said:
+        said, strands = self._said, self._strands.values()
+        said.model, said.choices = _model(events), len(strands)
+        said.think_tags = any("<think>" in "".join(strand.content) for strand in strands)
+        if said.output_tokens is None:
+            said.text = "".join([text for strand in strands for text in (*strand.aside, *strand.content)])
+        return said
+
+    def _fail(self, error: str, reason: str) -> int:
         """Note what went wrong; the first thing that did is the one that counts."""
-        if self.said.error is None:
-            self.said.error, self.said.reason = error, reason
+        if self._said.error is None:
+            self._said.error, self._said.reason = error, reason
         return ERROR
 
-    def events(self, events: sse.Events) -> None:
-        """Take in a stream, event by event; nearly all are of one choice that goes on, and are not looked at further."""
-        names, decode, look, first, channels = events.names, self._api.event, self._look, self._first, self.said.channels
+    def _events(self, events: sse.Events) -> None:
+        """Take in event by event; nearly all are of one choice that goes on, and are not looked at further."""
+        names, decode, look, first, channels = events.names, self._api.event, self._api.look, self._strands[0], self._said.channels
         for i, data in enumerate(events.data):
             if names and names.get(i) == b"error":
-                channels.append(self.fail("error_event", sample(data)))
+                channels.append(self._fail("error_event", sample(data)))
                 continue
             try:
                 chunk = decode(data)
             except _UNREADABLE as exc:
-                channels.append(self.no_json(data, exc))
+                if events.unfinished and i == len(events.data) - 1 and data.strip() != b"[DONE]":
+                    events.drop_last()  # half of one
+                else:
+                    channels.append(self._no_json(data, exc))
                 continue
             choices = chunk.choices
             if chunk.usage or chunk.error or not choices or len(choices) > 1 or (choice := choices[0]).index or choice.finish_reason:
-                channels.append(self.chunk(chunk, data))
+                channels.append(self._chunk(chunk, data))
             else:
-                channels.append(RANKED[look(choice, first)])
+                channels.append(look(choice, first))
 
-    def chunk(self, chunk: Chunk, data: bytes) -> int:
+    def _chunk(self, chunk: Chunk, data: bytes) -> int:
         """The channel of an event that was decoded."""
         if chunk.error:
-            return self.fail("error_event", sample(data))
-        usage, choices, rank = chunk.usage, chunk.choices or (), 0
-        if usage:
-            self.usage(usage, choices)
-        for choice in choices:
-            strand = self._strand(choice.index) if choice.index else self._first
-            if (found := self._look(choice, strand)) > rank:
-                rank = found
+            return self._fail("error_event", sample(data))
+        channel, ended = ROLE, False
+        if chunk.usage:
+            self._count(chunk.usage, chunk.choices or ())
+        for choice in chunk.choices or ():
+            strand = self._strand(choice.index)
+            channel = max(channel, self._api.look(choice, strand), key=RANKED.index)
             if choice.finish_reason:
-                strand.ended = True
-                self.said.finish_reason = str(choice.finish_reason)
-        if rank:
-            return RANKED[rank]
-        return USAGE if usage else _without_token(chunk)
+                strand.ended = ended = True
+                self._said.finish_reason = str(choice.finish_reason)
+        if channel != ROLE:
+            return channel
+        return USAGE if chunk.usage else DONE if ended else ROLE
 
-    def no_json(self, data: bytes, why: Exception) -> int:
+    def _no_json(self, data: bytes, why: Exception) -> int:
         """The channel of an event that is no chunk: a name alone, the end, or rubbish."""
         if not data:
             return ROLE
         if data.strip() != b"[DONE]":
-            return self.fail("malformed", f"{why}: {sample(data)}")
-        self.done = True
+            return self._fail("malformed", f"{why}: {sample(data)}")
+        self._done = True
         return DONE
 
-    def ended(self) -> bool:
-        """Whether the answer is over as its API says it is: by [DONE], or by a finish reason for every choice."""
-        return self.done or (self._first.ended and all(strand.ended for strand in self._others.values()))
-
-    def choices(self) -> int:
-        """How many choices the answer has."""
-        return 1 + len(self._others)
-
-    def generated_text(self) -> str:
-        """All that was generated, choice by choice."""
-        return "".join(["".join([*strand.aside, *strand.content]) for strand in self._strands()])
-
-    def thinks_aloud(self) -> bool:
-        """Whether some choice holds a tag of reasoning in its content."""
-        return _THINK in "".join(self._first.content) or any(_THINK in "".join(strand.content) for strand in self._others.values())
-
-    def usage(self, usage: Any, choices: Sequence[Any]) -> None:
+    def _count(self, usage: Any, choices: Sequence[Any]) -> None:
         """Take over what the usage beside these choices counts; the last one wins, field by field."""
-        said = self.said
-        if not isinstance(usage, dict):
-            return
-        prompt, completion = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
+        said = self._said
+        prompt, completion, reasoning = counts(usage)
         if len(choices) == 1:
             prompt, completion = self._summed(choices[0].index, prompt, completion)
         if prompt is not None:
@@ -198,111 +202,67 @@ class _Reading:
         if completion is not None:
             said.output_tokens = completion
             if choices:
-                self.counts[len(said.channels)] = completion
-        if (reasoning := _reasoning(usage)) is not None:
+                self._counts[len(said.channels)] = completion
+        if reasoning is not None:
             said.reasoning_tokens = reasoning
 
     def _summed(self, index: Any, prompt: int | None, completion: int | None) -> tuple[int | None, int | None]:
         """The counts of a usage beside one choice, with those of the other choices that have a usage of their own."""
-        strand, strands = self._strand(index), self._strands()
+        strand, strands = self._strand(index), self._strands.values()
         strand.input_tokens = strand.input_tokens if prompt is None else prompt
         strand.output_tokens = strand.output_tokens if completion is None else completion
         if prompt is not None and self._api.prompts:
-            prompt = _count(sum(strand.input_tokens for strand in strands))
-        return prompt, None if completion is None else _count(sum(strand.output_tokens for strand in strands))
+            prompt = _number(sum(strand.input_tokens for strand in strands))
+        return prompt, None if completion is None else _number(sum(strand.output_tokens for strand in strands))
 
     def _strand(self, index: Any) -> Strand:
-        if not index or not isinstance(index, int):
-            return self._first
-        return self._others.setdefault(index, Strand())
-
-    def _strands(self) -> list[Strand]:
-        return [self._first, *self._others.values()]
+        return self._strands[index if isinstance(index, int) else 0]
 
 
-def _streamed(api: Api, bodies: Sequence[bytes]) -> Said:
-    events = sse.split(bodies)
-    if events.unfinished and not api.parses(events.data[-1]):
-        events.drop_last()
-    reading = _Reading(api)
-    said = reading.said
-    said.reads, said.at_end = events.reads, events.at_end
-    reading.events(events)
-    if not reading.ended():
-        reading.fail("truncated", "the stream ended without a finish reason or [DONE]" if any(bodies) else "the stream was empty")
-    said.model = _model(events.data)
-    said.tokens = _per_event(said.channels, reading.counts)
-    return _summed_up(reading)
-
-
-def _whole(api: Api, answer: Answer) -> Said:
-    body = b"".join(answer.bodies)
-    reading = _Reading(api)
-    said = reading.said
-    try:
-        chunk = api.whole(body)
-    except _UNREADABLE as exc:
-        kind = "malformed" if answer.complete else "truncated"
-        reading.fail(kind, f"no completion in JSON ({exc}), content type {answer.content_type}: {body_sample(answer.bodies)}")
-        return said
-    reading.chunk(chunk, body)
-    if not chunk.choices:
-        reading.fail("malformed", f"an answer without choices: {sample(body)}")
-    if said.error is not None:
-        return said
-    said.model = _model([body])
-    said.reads, said.at_end, said.channels, said.tokens = [_last_read(answer.bodies)], [True], [CONTENT], [0]
-    return _summed_up(reading)
-
-
-def _summed_up(reading: _Reading) -> Said:
-    said = reading.said
-    said.choices, said.think_tags = reading.choices(), reading.thinks_aloud()
-    if said.output_tokens is None:
-        said.text = reading.generated_text()
-    return said
-
-
-def _without_token(chunk: Chunk) -> int:
-    return DONE if any(choice.finish_reason for choice in chunk.choices or ()) else ROLE
-
-
-def _model(said: Sequence[bytes]) -> str | None:
+def _model(events: Sequence[bytes]) -> str | None:
     """The model by its first mention, which is looked for apart since every event names it again."""
-    for data in said:
+    for data in events:
         with contextlib.suppress(*_UNREADABLE):
-            model = _decode_model(data).model
-            if isinstance(model, str):
-                return model
+            said = msgspec.json.decode(data)
+            if isinstance(said, dict) and isinstance(said.get("model"), str):
+                return str(said["model"])
     return None
 
 
-def _per_event(channels: Sequence[int], counts: dict[int, int]) -> list[int]:
+def _per_event(channels: Sequence[int], stated: Mapping[int, int]) -> list[int]:
     """Tokens an event, as differences of running counts; all 0 unless every event with a token states one."""
-    tokens = [0] * len(channels)
-    if not counts:
+    with_token = [i for i, channel in enumerate(channels) if channel in _TOKENS] if stated else []
+    tokens, before = [0] * len(channels), 0
+    if not with_token or not all(i in stated for i in with_token):
         return tokens
-    with_token = [i for i, channel in enumerate(channels) if channel in _TOKENS]
-    if not all(i in counts for i in with_token):
-        return tokens
-    before = 0
-    for i in sorted(counts):
-        tokens[i], before = counts[i] - before, counts[i]
+    for i in sorted(stated):
+        tokens[i], before = stated[i] - before, stated[i]
     return tokens if min(tokens) >= 0 and any(tokens[i] for i in with_token) else [0] * len(channels)
 
 
-def _last_read(bodies: Sequence[bytes]) -> int:
-    return max(i for i, body in enumerate(bodies) if body)
+def counts(usage: Any) -> tuple[int | None, int | None, int | None]:
+    """Tokens of input, of output and of reasoning that a usage counts, a mapping or an object, by whichever of the usual names.
+
+    Reasoning is among the details, or beside the others, where 0 is how a server says that it does not count.
+    """
+    details = _get(usage, "completion_tokens_details") or _get(usage, "output_tokens_details")
+    reasoning = _count(details, "reasoning_tokens")
+    reasoning = reasoning if reasoning is not None else _count(usage, "reasoning_tokens") or None
+    return _count(usage, "prompt_tokens", "input_tokens"), _count(usage, "completion_tokens", "output_tokens"), reasoning
 
 
-def _reasoning(usage: dict[str, Any]) -> int | None:
-    """What a usage counts as reasoning: among the details, or beside the others, where 0 is how a server says that it does not count."""
-    details = usage.get("completion_tokens_details")
-    counted = _count(details.get("reasoning_tokens")) if isinstance(details, dict) else None
-    return counted if counted is not None else _count(usage.get("reasoning_tokens")) or None
+def _count(place: Any, *names: str) -> int | None:
+    for name in names:
+        if (found := _number(_get(place, name))) is not None:
+            return found
+    return None
 
 
-def _count(value: Any) -> int | None:
+def _get(place: Any, name: str) -> Any:
+    return place.get(name) if isinstance(place, (dict, Mapping)) else getattr(place, name, None)
+
+
+def _number(value: Any) -> int | None:
     """A count of tokens that can be one."""
     if isinstance(value, float) and value.is_integer():
         value = int(value)

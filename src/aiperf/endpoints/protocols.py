@@ -4,8 +4,6 @@ from typing import Protocol, runtime_checkable
 
 from aiperf.endpoints.models import InferenceServerResponse, ParsedResponse, RequestInfo, RequestOutputT
 
-__all__ = ["EndpointProtocol", "InferenceServerResponse", "RequestOutputT"]
-
 
 @runtime_checkable
 class EndpointProtocol(Protocol):

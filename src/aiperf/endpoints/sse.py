@@ -46,7 +46,8 @@ def split(bodies: Sequence[bytes]) -> Events:
     whole = b"".join(bodies)
     if (uniform := _uniform(whole)) is not None:
         return _placed(Events(uniform), accumulate(len(data) + _FRAME for data in uniform), bodies)
-    blocks, ends = _with_returns(whole) if b"\r" in whole else _plain(whole)
+    blocks, ends = _blocks(whole)
+    blocks[0] = blocks[0].removeprefix(_BOM)
     events, places = Events(), list[int]()
     for block, end in zip(blocks, ends):
         name, data = _fields(block)
@@ -80,23 +81,15 @@ def _placed(events: Events, ends: Iterable[int], bodies: Sequence[bytes]) -> Eve
     return events
 
 
-def _plain(whole: bytes) -> tuple[list[bytes], list[int]]:
-    """The usual line end: what stands between blank lines, and where each blank line ends; the last block has none."""
+def _blocks(whole: bytes) -> tuple[list[bytes], list[int]]:
+    """What stands between blank lines, in lines that end in a line feed, and where each blank line ends; the last block has none."""
+    if b"\r" in whole:  # alone or before a line feed, both may end a line
+        gaps = [match.span() for match in _BLANK.finditer(whole)]
+        starts, stops = [0, *(end for _, end in gaps)], [*(start for start, _ in gaps), len(whole)]
+        blocks = [whole[start:stop].replace(b"\r\n", b"\n").replace(b"\r", b"\n") for start, stop in zip(starts, stops)]
+        return blocks, [*starts[1:], len(whole)]
     blocks = whole.split(b"\n\n")
-    ends = list(accumulate(len(block) + 2 for block in blocks))
-    ends[-1] = len(whole)
-    blocks[0] = blocks[0].removeprefix(_BOM)
-    return blocks, ends
-
-
-def _with_returns(whole: bytes) -> tuple[list[bytes], list[int]]:
-    """The same where lines may end in a carriage return, alone or before a line feed; afterwards they end in a line feed."""
-    ends = [match.end() for match in _BLANK.finditer(whole)]
-    starts = [0, *ends]
-    stops = [*(match.start() for match in _BLANK.finditer(whole)), len(whole)]
-    blocks = [whole[start:stop].replace(b"\r\n", b"\n").replace(b"\r", b"\n") for start, stop in zip(starts, stops)]
-    blocks[0] = blocks[0].removeprefix(_BOM)
-    return blocks, [*ends, len(whole)]
+    return blocks, [*accumulate(len(block) + 2 for block in blocks[:-1]), len(whole)]
 
 
 def _fields(block: bytes) -> tuple[bytes, bytes]:

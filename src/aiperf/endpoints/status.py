@@ -5,7 +5,7 @@ from collections.abc import Sequence
 SAMPLE_CHARS = 500
 """How much of a body or an event is kept to show what went wrong."""
 
-_TOO_MANY = 429
+_ERRORS = {429: "rate_limited", 3: "http_3xx", 4: "http_4xx", 5: "http_5xx"}
 _SHOWN = dict.fromkeys((*range(0x20), *range(0x7F, 0xA0)), "\N{REPLACEMENT CHARACTER}") | {ord(kept): kept for kept in "\t\n"}
 
 
@@ -13,9 +13,7 @@ def error_of(status: int | None) -> str | None:
     """The error class of a status; None for 2xx, and for no status at all, about which the transport knows better."""
     if status is None or 200 <= status < 300:
         return None
-    if status == _TOO_MANY:
-        return "rate_limited"
-    return {3: "http_3xx", 4: "http_4xx", 5: "http_5xx"}.get(status // 100, "malformed")
+    return _ERRORS.get(status, _ERRORS.get(status // 100, "malformed"))
 
 
 def sample(data: bytes) -> str:

@@ -5,8 +5,9 @@ being late to notice is our lateness, not the plan's.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 
 from aiperf import clock
 from aiperf.seams import Loop
@@ -46,8 +47,9 @@ class OpenLoop:
         level = schedule.run.concurrency
         self._free = deque([0] * level) if level is not None else None
         self._filling = False
-        self._ahead = 0
+        self._began = self._ahead = 0
         self.over = False
+        self.cut_ns: int | None = None
         self.window: tuple[int, int] | None = None
 
     @property
@@ -57,6 +59,7 @@ class OpenLoop:
 
     def start(self, at_ns: int) -> None:
         """Begin at this time (CLOCK_MONOTONIC)."""
+        self._began = at_ns
         self._ahead = clock.offset_ns(self._loop.now_ns, self._loop.monotonic_ns)
         run_at = at_ns + sum(phase.duration_ns or 0 for phase in self._phases[:-1])
         end = run_at + (self._phases[-1].duration_ns or 0)
@@ -75,10 +78,27 @@ class OpenLoop:
 
     def stop(self, reason: str) -> None:
         """Send nothing more; what was planned and not sent is told to be unsent."""
+        self._stop(reason, self._left())
+
+    def cut(self, reason: str) -> None:
+        """Send nothing more; what is due is unsent, and the plan ends here: what would have come is not part of it any more."""
+        now = self._loop.monotonic_ns()
+        if not self.over:
+            self.cut_ns = now - self._began
+        self._stop(reason, takewhile(lambda one: one.due_ns is not None and one.due_ns <= now, self._left()))
+
+    def _left(self) -> Iterator[Departure]:
+        """What was planned and is not sent, in the order of its times."""
+        yield from self._waiting
+        if self._next is not None:
+            yield self._next
+        yield from self._coming
+
+    def _stop(self, reason: str, unsent: Iterable[Departure]) -> None:
         if self.over:
             return
         self.over = True
-        for departure in (*self._waiting, *((self._next,) if self._next else ()), *self._coming):
+        for departure in unsent:
             self._unsent(departure, reason)
         self._waiting.clear()
         self._next = None
@@ -124,6 +144,8 @@ class ClosedLoop:
 
     waiting = 0
     """None waits: a request is due when there is a slot."""
+    cut_ns = None
+    """There are no times that a plan could be cut at."""
 
     def __init__(self, schedule: Schedule, loop: Loop, launch: Launch) -> None:
         self._loop, self._launch, self._phases = loop, launch, schedule.phases
@@ -158,6 +180,8 @@ class ClosedLoop:
         self.over = True
         now = self._loop.now_ns()
         self.window = (self._began if self._index == len(self._phases) - 1 else now, now)
+
+    cut = stop
 
     def _begin(self) -> None:
         self._enter()
@@ -211,4 +235,7 @@ class ClosedLoop:
 
 
 Dispatch = OpenLoop | ClosedLoop
-"""Sends what is to be sent and is `over` when there is nothing more; `window` is the judged stretch (CLOCK_REALTIME)."""
+"""Sends what is to be sent and is `over` when there is nothing more; `window` is the judged stretch (CLOCK_REALTIME).
+
+`cut_ns`, from the start of the load, is where a stop rule has ended an open loop's plan.
+"""

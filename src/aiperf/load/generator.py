@@ -52,6 +52,7 @@ class Generator:
         self._last_phase = 0
         self._landing = False
         self._finished = False
+        self._ended_by: str | None = None
 
     def run(self, transport: Transport) -> Mapping[str, Any]:
         """Play the plan to its end over a transport, and say how it went."""
@@ -68,6 +69,8 @@ class Generator:
         self._tell_pulse(self._loop.monotonic_ns())
         return {
             "window": self._dispatch.window,
+            "ended_by": self._ended_by,
+            "cut_ns": self._dispatch.cut_ns,
             "requests": self._beat.sent,
             "unsent": self._beat.unsent,
             "busiest_second": self._beat.busiest,
@@ -129,16 +132,30 @@ class Generator:
         """Fifty times a second: deadlines, old frames, and the parent's word."""
         self._transport.sweep()
         self._spool.tick()
-        if "stop" in self._channel.told() or self._channel.closed:
-            self._dispatch.stop(STOPPED)
-            self._transport.abandon("abandoned", STOPPED)
-        self._look_for_end()
+        self._hear()
         if not self._finished:
             self._loop.at(self._loop.monotonic_ns() + SWEEP_NS, self._sweep)
+
+    def _hear(self) -> None:
+        """Obey the parent: `stop` is the user's word, (`end`, why) a stop rule's."""
+        for message in self._channel.told():
+            if message == "stop":
+                self._stop()
+            elif not self._dispatch.over:
+                self._ended_by = message[1]
+                self._dispatch.cut(message[1])
+        if self._channel.closed:
+            self._stop()
+        self._look_for_end()
+
+    def _stop(self) -> None:
+        self._dispatch.stop(STOPPED)
+        self._transport.abandon("abandoned", STOPPED)
 
     def _pulse(self) -> None:
         now = self._loop.monotonic_ns()
         self._tell_pulse(now)
+        self._hear()  # a parent that lives in this process has judged the pulse
         if not self._finished:
             self._loop.at(now + EVERY_NS, self._pulse)
 

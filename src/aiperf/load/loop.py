@@ -4,23 +4,20 @@ Order within a turn: what is due is sent first, because a late read costs nothin
 and a late send cannot be mended; then connections that await a first token; then the rest.
 """
 
-import ctypes
 import heapq
-import os
 import select
-import sys
 from collections.abc import Callable
 from itertools import count
 
 from aiperf import clock
 from aiperf.seams import Callback, Readiness
+from aiperf.timerfd import Timer
 
 READ = select.EPOLLIN
 WRITE = select.EPOLLOUT
 _MOST = 1024
 _FRESH_NS = 100_000
 _READ_NS = 40_000
-_ABSOLUTE = 1  # of timerfd_settime
 
 
 class EpollLoop:
@@ -38,7 +35,7 @@ class EpollLoop:
         self.idle: Callable[[int], bool] | None = None
         self.idle_ns = 0
         self._spin_ns = spin_ns
-        self._epoll, self._timer = select.epoll(), _Timer()
+        self._epoll, self._timer = select.epoll(), Timer()
         self._epoll.register(self._timer.fd, READ | select.EPOLLET)
         self._handlers: dict[int, Readiness] = {}
         self._due, self._order = list[tuple[int, int, bool, Callback]](), count()
@@ -148,35 +145,3 @@ class EpollLoop:
                 now = self.monotonic_ns()
         if due <= now:
             self._run_due()
-
-
-class _Timer:
-    """A timerfd with absolute times on CLOCK_MONOTONIC: a poll's own timeout ends on a millisecond, this does not.
-
-    Watched edge-triggered it need not be read: setting it anew clears what it had counted.
-    """
-
-    def __init__(self) -> None:
-        self._set_at = -1
-        if sys.version_info >= (3, 13):
-            self.fd = os.timerfd_create(clock.MONOTONIC, flags=os.TFD_NONBLOCK | os.TFD_CLOEXEC)
-            return
-        self._libc = ctypes.CDLL(None, use_errno=True)
-        self.fd = self._libc.timerfd_create(clock.MONOTONIC, os.O_NONBLOCK | os.O_CLOEXEC)
-        if self.fd < 0:
-            raise OSError(ctypes.get_errno(), "timerfd_create failed")
-
-    def set(self, at_ns: int) -> None:
-        """Become readable at this time; a time in the past, at once. The same time again costs nothing."""
-        if at_ns == self._set_at:
-            return
-        self._set_at = at_ns
-        at_ns = max(at_ns, 1)  # 0 would disarm it
-        if sys.version_info >= (3, 13):
-            os.timerfd_settime_ns(self.fd, flags=os.TFD_TIMER_ABSTIME, initial=at_ns)
-        else:
-            self._libc.timerfd_settime(self.fd, _ABSOLUTE, (ctypes.c_long * 4)(0, 0, *divmod(at_ns, clock.SECOND)), None)
-
-    def close(self) -> None:
-        """Give the descriptor back."""
-        os.close(self.fd)

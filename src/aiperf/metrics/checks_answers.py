@@ -1,5 +1,6 @@
 """Are the answers what was asked for, and their stamps what they seem? Each check gives a reason for which the run is void, or None."""
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -12,10 +13,11 @@ from aiperf.metrics.columns import ours
 from aiperf.metrics.events import server_counts
 from aiperf.metrics.flight import peak_in_flight
 from aiperf.metrics.latency import inter_token_latency, time_to_first_token
-from aiperf.metrics.rows import by_class, numbers
+from aiperf.metrics.rates import rate_bounds, request_throughput
+from aiperf.metrics.rows import by_class, good, numbers, stamps
 from aiperf.metrics.statistics import PERCENTILES, floor, statistic
 from aiperf.metrics.wording import counted, listed, percent
-from aiperf.results import Reason
+from aiperf.results import MetricValue, Reason
 
 _INTERVALS = 0.01
 _TTFT_SHARE = 0.01
@@ -23,8 +25,12 @@ _TTFT_SHARE = 0.01
 
 def no_results(case: Case) -> Reason | None:
     """Not one request of the run succeeded."""
-    if len(case.good):
+    if len(good(case.view.judged)):
         return None
+    if len(case.good):
+        length, window = case.facts.window.seconds, case.limits.window
+        stretch = f"from {window.start_s or 0:g} to {length if window.end_s is None else window.end_s:.4g} s"
+        return Reason("no_results", f"no good request was sent {stretch} of a run of {length:.4g} s", "mend verdict.window")
     classes = listed(by_class(case.run)) or "nothing was sent"
     return Reason("no_results", f"no request succeeded ({classes})", "see the errors and their samples; check endpoint.url, model and key")
 
@@ -105,19 +111,25 @@ def too_few_samples(case: Case) -> Reason | None:
     """A promise is about a percentile that the run has too few samples for."""
     if not len(case.good):
         return None
-    short = {limit: missing for limit in case.promised if (missing := _missing(case, limit)) > 0}
+    short = [(limit, found) for limit in case.promised if limit.stat in (found := case.distributions[limit.metric]).unsupported]
     if not short:
         return None
-    detail = "; ".join(f"{limit.stat} of {limit.metric} has {floor(PERCENTILES[limit.stat]) - n:,} samples" for limit, n in short.items())
-    advice = "; ".join(f"needs {counted(n, 'more ' + _sample(case, limit))} for {limit.stat}" for limit, n in short.items())
+    detail = "; ".join(f"{limit.stat} of {limit.metric} has {_samples(found, limit.stat)}" for limit, found in short)
+    advice = "; ".join(
+        f"needs {counted(_missing(found, limit.stat), 'more ' + _sample(case, limit))} for {limit.stat}" for limit, found in short
+    )
     return Reason("too_few_samples", detail, advice)
 
 
-def _missing(case: Case, limit: Limit) -> int:
-    percentile = PERCENTILES.get(limit.stat)
-    if percentile is None:
-        return 0
-    return floor(percentile) - len(numbers(case.run[limit.metric]))
+def _missing(found: MetricValue, stat: str) -> int:
+    """How many more samples it takes, if they hang together as those that are there."""
+    effective = found.effective.get(stat, found.n)
+    return math.ceil((floor(PERCENTILES[stat]) - effective) * (found.n / effective if effective else 1))
+
+
+def _samples(found: MetricValue, stat: str) -> str:
+    effective = found.effective.get(stat, found.n)
+    return counted(found.n, "sample") + (f", as much as {effective:,.0f} independent ones" if effective < found.n else "")
 
 
 def _sample(case: Case, limit: Limit) -> str:
@@ -143,8 +155,25 @@ def _broken(case: Case) -> Iterator[str]:
             yield f"{counted(n, 'answer')} with {what}"
     if case.facts.concurrency is not None and (peak := peak_in_flight(case.records)) > case.facts.concurrency:
         yield f"{peak} requests in flight at once, over timing.concurrency={case.facts.concurrency}"
+    yield from _against_little(case)
     if n := sum(_miscounted(batch) for batch in _counts(case.good)):
         yield f"{counted(n, 'answer')} whose tokens, as the server counted them event by event, do not add up to its usage"
+
+
+def _against_little(case: Case) -> Iterator[str]:
+    """Little's law: in flight until the last token is rate × latency, within their intervals and what crosses the window's borders."""
+    view, window = case.view, case.view.window
+    rate = rate_bounds(view, "request_throughput", request_throughput(view) or 0.0)
+    latency = case.distributions["request_latency"].intervals.get("avg") if "request_latency" in case.distributions else None
+    if rate is None or latency is None or view.good["last_token_ns"].null_count:
+        return
+    sent, last = (stamps(view.good[name]) for name in ("sent_ns", "last_token_ns"))
+    within = np.maximum(np.minimum(last, window.end_ns) - np.maximum(sent, window.start_ns), 0)
+    crossing = (within > 0) & ((sent < window.start_ns) | (stamps(view.good["end_ns"]) > window.end_ns))
+    mean, slack = (view.a_second(float(ns.sum()) / 1e9) or 0.0 for ns in (within, (last - sent)[crossing]))
+    low, high = rate[0] * latency[0] / 1000, rate[1] * latency[1] / 1000
+    if not low - slack <= mean <= high + slack:
+        yield f"{mean:.4g} requests in flight on average, though rate × latency is {low:.4g} to {high:.4g} (Little's law)"
 
 
 def _counts(records: pa.Table) -> list[pa.RecordBatch]:

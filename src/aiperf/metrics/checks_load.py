@@ -6,11 +6,11 @@ from aiperf.metrics.case import Case
 from aiperf.metrics.flight import mean_in_flight
 from aiperf.metrics.rows import stamps, unsent_by_reason
 from aiperf.metrics.wording import counted, listed, percent
+from aiperf.records import STOP_RULES
 from aiperf.results import Reason
 
 _LATENCY_SHARE = 0.01
 _BUSY = 0.9
-_STOP_RULES = ("duration", "stop", "requests")
 _STEP_NS = 1_000_000
 
 
@@ -70,6 +70,19 @@ def level_not_held(case: Case) -> Reason | None:
     return Reason("level_not_held", detail, _errors_first(case, advice))
 
 
+def trend(case: Case) -> Reason | None:
+    """Latency, or what is in flight, rises or falls over the whole of the window: then its numbers depend on how long one looked."""
+    seen = {name: line for name, line in case.trends.items() if line.found}
+    if not seen:
+        return None
+    units = {"request_latency": " ms"}
+    said = (f"{name} went from {line.start:,.1f} to {line.end:,.1f}{units.get(name, '')}" for name, line in seen.items())
+    advice = "raise timing.warmup if it settles later (see the timeline), or judge a part of the run (verdict.window)"
+    if case.facts.open_loop and any(line.end > line.start for line in seen.values()):
+        advice = f"if the server falls behind, {_room(case)}; else {advice}"
+    return Reason("trend", f"{', and '.join(said)} over {case.view.window.seconds:.3g} s", _errors_first(case, advice))
+
+
 def generator_saturated(case: Case) -> Reason | None:
     """The generator's thread had no time to spare in some second."""
     if case.facts.busiest_second <= _BUSY:
@@ -86,7 +99,7 @@ def _errors_first(case: Case, advice: str) -> str:
 def unsent(case: Case) -> Reason | None:
     """Arrivals that were never sent, other than by the stop rule."""
     found = unsent_by_reason(case.run)
-    by_reason = {reason: n for reason, n in found.items() if not reason.startswith(_STOP_RULES)}
+    by_reason = {reason: n for reason, n in found.items() if not reason.startswith(("stop", *STOP_RULES))}
     if not by_reason:
         return None
     detail = f"{sum(by_reason.values())} of {len(case.run)} arrivals were never sent ({listed(by_reason)})"

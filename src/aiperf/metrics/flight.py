@@ -29,6 +29,13 @@ def peak_in_flight(records: pa.Table) -> int:
     return int(np.cumsum(steps[np.argsort(times, kind="stable")]).max())
 
 
+def in_flight_at(records: pa.Table, times: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Requests in flight at each of these times."""
+    sent, ended = (np.sort(found) for found in _flights(records))
+    flying = np.searchsorted(sent, times, side="right") - np.searchsorted(ended, times, side="right")
+    return flying.astype(np.float64)
+
+
 def _flights(records: pa.Table) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     flown = where(records.select(["sent_ns", "last_token_ns", "end_ns"]), pc.is_valid(records["sent_ns"]))
     ended = pc.fill_null(ended_ns(flown), _FOREVER)

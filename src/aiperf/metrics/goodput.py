@@ -53,7 +53,7 @@ def _of_each(view: RunView, limit: Limit, min_fraction: float | None) -> Slo:
 
 
 def _of_run(view: RunView, limit: Limit) -> Slo:
-    found = statistic(numbers(view.run[limit.metric]), limit.stat)
+    found = statistic(numbers(view.judged[limit.metric]), limit.stat)
     met = found is not None and bool(_COMPARE[limit.op](pa.scalar(found, pa.float64()), limit.threshold).as_py())
     return Slo(limit.metric, limit.stat, limit.op, limit.threshold, limit.unit, found, met)
 

@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 
 from aiperf.metrics.case import Case
 from aiperf.metrics.checks_answers import no_tokens
-from aiperf.metrics.rows import tally, text
+from aiperf.metrics.rows import stamps, tally, text
 from aiperf.metrics.wording import counted, percent
 
 
@@ -24,9 +24,28 @@ def notes(case: Case) -> Iterator[str]:
             "and its throughputs say little (see those of the whole run, or send more requests)"
         )
     if len(case.good):
+        yield from _on_window(case)
         yield from _on_answers(case)
     if case.facts.spool_waits:
         yield f"the generator waited {counted(case.facts.spool_waits, 'time')} for the disk"
+
+
+def _on_window(case: Case) -> Iterator[str]:
+    """What of the run is judged, and whether it is steady."""
+    plan, window, said = case.facts.window, case.view.window, case.limits.window
+    if window != plan:
+        why = "steady from there on" if (said.start_s, said.end_s) == (None, None) else "verdict.window"
+        start, end = ((at - plan.start_ns) / 1e9 for at in (window.start_ns, window.end_ns))
+        sent = stamps(case.good["sent_ns"])
+        sides = [counted(int(np.count_nonzero(side)), "good request") for side in (sent < window.start_ns, sent > window.end_ns)]
+        yield (
+            f"numbers are of {start:.4g} to {end:.4g} s of the run's {plan.seconds:.4g} s ({why}), without {sides[0]} sent before "
+            f"and {sides[1]} after; those of the whole run stand beside them"
+        )
+    if case.is_level and case.lengths_drift:
+        yield "the lengths of prompts or answers change over the run, so a trend of its own cannot be told from theirs"
+    if short := [name for name, line in case.trends.items() if line.found is None]:
+        yield f"too short to tell whether the run was steady ({', '.join(short)}): its swings are as long as itself"
 
 
 def _on_abandoned(case: Case) -> Iterator[str]:

@@ -1,19 +1,16 @@
 """How much was carried: counts of the run, and what ended or arrived in the window, a second."""
 
+from collections.abc import Callable, Mapping
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from aiperf.metrics.columns import ours
-from aiperf.metrics.events import token_events
+from aiperf.metrics.intervals import rate_interval
 from aiperf.metrics.lengths import input_sequence_length, output_sequence_length
-from aiperf.metrics.rows import ended_ns, is_failed, is_good
-from aiperf.metrics.view import RunView, inside
-from aiperf.results import Window
-
-_ARRIVALS = ["end_ns", "last_token_ns", "chunk_ns", "chunk_channel", "chunk_tokens"]
-_TOKENS = "tokens"
+from aiperf.metrics.rows import ended_ns, is_failed, is_good, stamps
+from aiperf.metrics.view import RunView
 
 
 def request_count(view: RunView) -> float:
@@ -57,8 +54,7 @@ def output_token_throughput(view: RunView) -> float | None:
     lengths = ours(view.good, output_sequence_length)
     if _are_unknown(lengths):
         return None
-    answers = view.good.select(_ARRIVALS).append_column(_TOKENS, lengths)
-    return view.a_second(sum(_tokens_within(batch, view.window) for batch in answers.to_batches()))
+    return view.a_second(float(view.shares_within @ pc.fill_null(lengths, 0.0).to_numpy()))
 
 
 def total_token_throughput(view: RunView) -> float | None:
@@ -67,24 +63,28 @@ def total_token_throughput(view: RunView) -> float | None:
     return None if carried is None or answered is None else carried + answered
 
 
+def rate_bounds(view: RunView, metric: str, found: float) -> tuple[float, float, float] | None:
+    """The bounds of the throughput `found`, and its effective count, from the answers that ended in the window; None: there are none.
+
+    Tokens count at their answer's end there, so the bounds are moved to lie around what was found.
+    """
+    if metric not in _WEIGHTS or not len(view.ended) or view.window.seconds <= 0:
+        return None
+    tokens = [pc.fill_null(ours(view.ended, length), 0.0).to_numpy() for length in _WEIGHTS[metric]]
+    weights = np.sum(tokens, axis=0) if tokens else np.ones(len(view.ended))
+    one = rate_interval(stamps(ended_ns(view.ended)), view.window.start_ns, view.window.end_ns, weights, beside=view.latencies)
+    aside = found - float(weights.sum()) / view.window.seconds
+    return None if one is None else (one.low + aside, one.high + aside, one.effective)
+
+
+_WEIGHTS: Mapping[str, tuple[Callable[[pa.Table], pa.ChunkedArray], ...]] = {
+    "request_throughput": (),
+    "input_token_throughput": (input_sequence_length,),
+    "output_token_throughput": (output_sequence_length,),
+    "total_token_throughput": (input_sequence_length, output_sequence_length),
+}
+"""What each answer adds to a throughput when it ends, in tokens; nothing: one each."""
+
+
 def _are_unknown(lengths: pa.ChunkedArray) -> bool:
     return bool(len(lengths)) and lengths.null_count == len(lengths)
-
-
-def answers_with_tokens(view: RunView) -> int:
-    """How many good answers have a part in the output token throughput."""
-    return sum(int(np.count_nonzero(_shares_within(batch, view.window))) for batch in view.good.select(_ARRIVALS).to_batches())
-
-
-def _tokens_within(batch: pa.RecordBatch, window: Window) -> float:
-    tokens = pc.fill_null(batch[_TOKENS], 0.0).to_numpy(zero_copy_only=False)
-    return float(np.dot(_shares_within(batch, window), tokens))
-
-
-def _shares_within(batch: pa.RecordBatch, window: Window) -> NDArray[np.float64]:
-    """The share of each answer's token events in the window; an answer without such events counts at its end."""
-    events = token_events(batch)
-    total = events.sums(events.tokens)
-    arrived = events.sums(events.tokens * inside(window, events.stamp_ns))
-    ended = inside(window, pc.fill_null(ended_ns(batch), -1).to_numpy(zero_copy_only=False))
-    return np.divide(arrived, total, out=ended.astype(np.float64), where=total > 0)

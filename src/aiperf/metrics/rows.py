@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from aiperf.records import NOT_FAILURES
 
 _MS = 1e6
+_STRETCHES = 64
 
 
 def text(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -27,8 +28,12 @@ def is_failed(records: pa.Table) -> pa.ChunkedArray:
 
 
 def where(records: pa.Table, wanted: pa.ChunkedArray) -> pa.Table:
-    """The records for which `wanted` is true; the same table, not copied, where that is all of them."""
-    return records if pc.all(wanted, skip_nulls=False, min_count=0).as_py() else records.filter(wanted)
+    """The records for which `wanted` is true; not copied where they lie in few stretches, as those of a window do."""
+    mask = pc.fill_null(wanted, fill_value=False).to_numpy().astype(np.int8)
+    edges = np.flatnonzero(np.diff(mask, prepend=0, append=0)).tolist()
+    if len(edges) > 2 * _STRETCHES:
+        return records.filter(wanted)
+    return pa.concat_tables([records.slice(start, end - start) for start, end in zip(edges[::2], edges[1::2])] or [records.slice(0, 0)])
 
 
 def of_phase(records: pa.Table, phase: str) -> pa.Table:

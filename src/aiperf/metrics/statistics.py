@@ -3,14 +3,17 @@
 Percentiles interpolate linearly between order statistics, at position q·(n − 1) counted from 0 (Hyndman and Fan's type 7,
 numpy's default). The deviation is the sample's (n − 1). A percentile is supported when, at 99 % confidence, at least
 two samples lie beyond it: the smallest such n is 11 for p50, 64 for p90, 130 for p95, 662 for p99 and 6,636 for p99.9.
+Values of one run are not independent, so n is the effective count there, and intervals are made by it (intervals.py).
 """
 
+from collections.abc import Mapping
 from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aiperf.finite import nan_safe_mean, nan_safe_std
+from aiperf.metrics.intervals import Sample, of_mean, of_percentile
 from aiperf.results import STATS, MetricValue
 
 PERCENTILES = {stat: float(stat[1:]) for stat in STATS if stat[0] == "p"}
@@ -32,24 +35,36 @@ def floor(percentile: float) -> int:
     return n
 
 
-def unsupported(n: int) -> tuple[str, ...]:
-    """The percentiles that n samples do not support."""
-    return tuple(stat for stat, percentile in PERCENTILES.items() if n < floor(percentile))
+def unsupported(effective: Mapping[str, float]) -> tuple[str, ...]:
+    """The percentiles that so many effective samples, by percentile, do not support."""
+    return tuple(stat for stat, percentile in PERCENTILES.items() if effective.get(stat, 0.0) < floor(percentile))
 
 
 def distribution(metric: str, unit: str, values: NDArray[np.float64]) -> MetricValue:
-    """The statistics of these finite values; every one None, and none supported, where there are no values.
+    """The statistics of these finite values, which are in order of completion; each None, and unsupported, where there are none.
 
-    Values are sorted before they are added up, so that their order does not show in the last digit.
+    Values are sorted before they are added up, so that their order shows in intervals and effective counts alone.
     """
-    n = len(values)
+    n, ascending = len(values), np.sort(values)
+    stats = _statistics(ascending)
     if not n:
-        return MetricValue(metric, unit, dict.fromkeys(STATS), 0, tuple(PERCENTILES))
-    ascending = np.sort(values)
+        return MetricValue(metric, unit, stats, 0, tuple(PERCENTILES))
+    sample = Sample.of(values, ascending)
+    found = {stat: of_percentile(sample, percentile / 100, stats[stat] or 0.0) for stat, percentile in PERCENTILES.items()}
+    found = {"avg": of_mean(sample, stats["avg"] or 0.0), **found}
+    effective = {stat: count for stat, (count, _) in found.items()}
+    intervals = {stat: (one.low, one.high) for stat, (_, one) in found.items() if one is not None}
+    return MetricValue(metric, unit, stats, n, unsupported(effective), intervals, effective)
+
+
+def _statistics(ascending: NDArray[np.float64]) -> dict[str, float | None]:
+    """All by name, of sorted values."""
+    if not len(ascending):
+        return dict.fromkeys(STATS)
     mean = nan_safe_mean(ascending)
     plain = {"avg": mean, "min": ascending[0], "max": ascending[-1], "std": nan_safe_std(ascending), "sum": ascending.sum()}
     stats = {**plain, **dict(zip(PERCENTILES, _percentiles(ascending)))}
-    return MetricValue(metric, unit, {stat: None if stats[stat] is None else float(stats[stat]) for stat in STATS}, n, unsupported(n))
+    return {stat: None if stats[stat] is None else float(stats[stat]) for stat in STATS}
 
 
 def value(metric: str, unit: str, found: float | None, *, n: int) -> MetricValue:
@@ -59,7 +74,7 @@ def value(metric: str, unit: str, found: float | None, *, n: int) -> MetricValue
 
 def statistic(values: NDArray[np.float64], stat: str) -> float | None:
     """One statistic of these values; None where there is none."""
-    return distribution("", "", values).stats[stat]
+    return _statistics(np.sort(values))[stat]
 
 
 def _percentiles(ascending: NDArray[np.float64]) -> NDArray[np.float64]:

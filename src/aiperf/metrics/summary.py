@@ -17,9 +17,9 @@ from aiperf.metrics.flight import mean_in_flight, peak_in_flight
 from aiperf.metrics.goodput import good_request_fraction, promises
 from aiperf.metrics.latency import queue_time, schedule_lateness
 from aiperf.metrics.plugged import Failed, single
-from aiperf.metrics.rates import answers_with_tokens
-from aiperf.metrics.rows import by_class, ended_ns, is_failed, numbers, stamps, tally, unsent_by_reason
-from aiperf.metrics.statistics import distribution, value
+from aiperf.metrics.rates import rate_bounds
+from aiperf.metrics.rows import by_class, ended_ns, good, is_failed, numbers, stamps, tally, unsent_by_reason
+from aiperf.metrics.statistics import value
 from aiperf.metrics.timeline import timeline
 from aiperf.metrics.validity import verdict
 from aiperf.metrics.view import RunView, whole
@@ -36,14 +36,16 @@ def summarise(
     failed: dict[str, str] = {}
     records = records if has_metrics(records) else with_metrics(records, failed)
     promised = limits(experiment.goodput)
-    case = Case(records, facts, experiment.verdict, promised)
-    view = RunView(records, facts.window, promised)
+    case = Case(records, facts, experiment.verdict, promised, experiment.timing.type)
+    view = case.view
     over_all = whole(view)
     slos = promises(view, min_fraction=experiment.goodput.min_fraction)
     values = list(_values(view, case, failed))
     whole_values = [] if over_all is None else list(_values(over_all, case, failed))
     plugged = (*of_requests(), *of_runs())
-    beside, more = summarised(case.good)
+    beside, more = summarised(good(view.judged))
+    if view.window != facts.window:
+        whole_values += _distributions(case.whole)
     found = {one.metric: one for one in reversed((*_distributions(case), *values, *beside))}  # of two of one name the first
     return Summary(
         window=_window(view),
@@ -69,7 +71,7 @@ def _applies(entry: PluginEntry, facts: RunFacts, promised: Sequence[Limit]) -> 
 def _distributions(case: Case) -> Iterator[MetricValue]:
     for entry in of_requests():
         if _applies(entry, case.facts, case.promised):
-            yield distribution(entry.name, entry.metadata.get("unit", ""), numbers(case.run[entry.name]))
+            yield case.distributions[entry.name]
 
 
 def _values(view: RunView, case: Case, failed: Failed) -> Iterator[MetricValue]:
@@ -77,19 +79,27 @@ def _values(view: RunView, case: Case, failed: Failed) -> Iterator[MetricValue]:
     for entry in of_runs():
         if _applies(entry, case.facts, case.promised):
             n = populations.get(entry.metadata.get("population", ""), 1)
-            yield value(entry.name, entry.metadata.get("unit", ""), single(entry, view, failed), n=n)
+            found = value(entry.name, entry.metadata.get("unit", ""), single(entry, view, failed), n=n)
+            yield _bounded(found, view) if entry.is_builtin else found
+
+
+def _bounded(found: MetricValue, view: RunView) -> MetricValue:
+    """With its interval, where it is a throughput that has one."""
+    mean = found.stats["avg"]
+    bounds = None if mean is None else rate_bounds(view, found.metric, mean)
+    return found if bounds is None else replace(found, intervals={"avg": bounds[:2]}, effective={"avg": bounds[2]})
 
 
 def _populations(case: Case, view: RunView) -> dict[str, int]:
     """How many requests stand behind a metric of one value, by the population that it is declared with."""
-    good, failed = len(case.good), int(pc.sum(is_failed(case.run)).as_py() or 0)
+    succeeded, failed = len(case.good), int(pc.sum(is_failed(case.run)).as_py() or 0)
     return {
-        "good requests": good,
+        "good requests": succeeded,
         "failed requests": failed,
-        "good and failed requests": good + failed,
+        "good and failed requests": succeeded + failed,
         "all planned requests": len(case.run),
         "good answers that ended in the window": len(view.ended),
-        "good answers with tokens in the window": answers_with_tokens(view),
+        "good answers with tokens in the window": int(np.count_nonzero(view.shares_within)),
     }
 
 

@@ -26,6 +26,7 @@ CHECKS: tuple[Check, ...] = (
     checks_load.generator_died,
     checks_load.lost_frames,
     checks_answers.invariant,
+    checks_load.trend,
 )
 """In the order in which reasons are shown; the name of each is its reason, as in results.REASONS."""
 

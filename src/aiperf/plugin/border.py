@@ -15,8 +15,6 @@ from aiperf.errors import AiperfError
 from aiperf.plugin.types import PluginAttributeError, PluginEntry, PluginError
 
 _log = getLogger(__name__)
-_NOBODYS = ("aiperf", "importlib")
-"""Packages whose lines say nothing of a plugin."""
 
 
 class Guarded:
@@ -49,11 +47,6 @@ class Guarded:
 def _unpacked(entry: PluginEntry, packed: bytes) -> Guarded:
     with border(entry):
         return Guarded(entry, pickle.loads(packed))  # noqa: S301 - a process of ours wrote it
-
-
-def guarded(entry: PluginEntry, thing: Any) -> Any:
-    """The object as it is to be used: as it is, if it is ours."""
-    return thing if entry.is_builtin else Guarded(entry, thing)
 
 
 def _called(entry: PluginEntry, name: str, what: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -122,22 +115,17 @@ def told(exc: BaseException) -> str:
 
 def place(entry: PluginEntry, exc: BaseException) -> str:
     """The file, from its package on, and the line of the plugin's own code at which something was raised."""
+    top = entry.class_path.replace(":", ".").partition(".")[0]
+    frames = [
+        (str(frame.f_globals.get("__name__", "")).partition(".")[0], frame.f_code.co_filename, line)
+        for frame, line in traceback.walk_tb(exc.__traceback__)
+    ]
+    theirs = [found for found in frames if found[0] not in ("aiperf", "importlib")]
+    own = [found for found in theirs if found[0] == top] or theirs
     if isinstance(exc, SyntaxError) and exc.filename:
-        return _shown(entry, exc.filename, exc.lineno)
-    frames = [(frame, line) for frame, line in traceback.walk_tb(exc.__traceback__) if _package(frame) not in _NOBODYS]
-    own = [(frame, line) for frame, line in frames if _package(frame) == _top(entry)] or frames
-    return _shown(entry, own[-1][0].f_code.co_filename, own[-1][1]) if own else entry.class_path
-
-
-def _package(frame: Any) -> str:
-    return str(frame.f_globals.get("__name__", "")).partition(".")[0]
-
-
-def _top(entry: PluginEntry) -> str:
-    return entry.class_path.partition(":")[0].partition(".")[0]
-
-
-def _shown(entry: PluginEntry, filename: str, line: int | None) -> str:
-    parts = Path(filename).parts
-    start = parts.index(_top(entry)) if _top(entry) in parts else max(len(parts) - 2, 0)
+        own = [(top, exc.filename, exc.lineno or 0)]
+    if not own:
+        return entry.class_path
+    parts, line = Path(own[-1][1]).parts, own[-1][2]
+    start = parts.index(top) if top in parts else max(len(parts) - 2, 0)
     return f"{'/'.join(parts[start:])}:{line}"

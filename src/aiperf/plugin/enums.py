@@ -8,7 +8,6 @@ from typing import Any, cast
 from aiperf.plugin import lookup, registry
 from aiperf.plugin.types import folded
 
-_ALL = "PluginType"
 _made: list[tuple[type["NamedEnum"], str | None]] = []
 """Every enum with its category; None: that of the categories."""
 _lock = threading.RLock()
@@ -29,11 +28,11 @@ class NamedEnum(enum.StrEnum, metaclass=_Live):
 
 def create_enum(category: str | None, name: str, module: str) -> type[NamedEnum]:
     """An enum of the names of a category (None: of the categories), in the registry's order, that can be pickled as `name` of `module`."""
-    names, factory = _names(category), cast("Any", NamedEnum)
-    made: type[NamedEnum] = factory(name, (), module=module)
+    kind = category and lookup.find(category).name
+    made: type[NamedEnum] = cast("Any", NamedEnum)(name, (), module=module)
     with _lock:
-        _renew(made, names)
-        _made.append((made, category and folded(category)))
+        _renew(made, _names(kind))
+        _made.append((made, kind))
     return made
 
 
@@ -41,11 +40,14 @@ def refresh() -> None:
     """Give every enum the names that the registry has now."""
     with _lock:
         for made, category in _made:
-            _renew(made, _names(category) if category in (None, *registry.current().categories) else [])
+            _renew(made, _names(category))
+
+
+lookup.watchers.append(refresh)
 
 
 def _names(category: str | None) -> list[str]:
-    return list(registry.current().categories) if category is None else [entry.name for entry in lookup.iter_entries(category)]
+    return list(registry.current().categories) if category is None else [entry.name for entry in registry.current().entries(category)]
 
 
 def _renew(made: Any, names: list[str]) -> None:
@@ -73,7 +75,7 @@ def identifier(name: str, taken: Any = ()) -> str:
 
 
 def _enums() -> dict[str, str | None]:
-    return {**{kind.enum: kind.name for kind in registry.current().categories.values()}, _ALL: None}
+    return {**{kind.enum: kind.name for kind in registry.current().categories.values()}, "PluginType": None}
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-# Written by `python -m aiperf.plugin.generate`: the names that are built in.
+# Written by `python tests/plugin/generate.py`: the names that are built in.
 # ruff: noqa: S105 - a token is no password here
 # fmt: off
 import enum
@@ -58,6 +58,7 @@ class TransportType(NamedEnum):
     """How bytes travel and when they arrived."""
 
     WIRE = "wire"
+    MEMORY = "memory"
 
 class URLSelectionStrategy(NamedEnum):  # type: ignore[misc]  # none yet
     """Which of several servers a request goes to."""

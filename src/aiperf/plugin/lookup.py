@@ -1,31 +1,23 @@
 """From a name to a declaration, from a declaration to a class, from a class to an object."""
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from importlib import import_module
 from typing import Any
 
 from aiperf import clock
+from aiperf.errors import AiperfError
 from aiperf.plugin import options as own
 from aiperf.plugin import registry
-from aiperf.plugin.border import border, guarded
+from aiperf.plugin.border import Guarded, border
 from aiperf.plugin.registry import Registry
-from aiperf.plugin.types import (
-    Category,
-    PluginAttributeError,
-    PluginEntry,
-    PluginError,
-    PluginImportError,
-    TypeNotFoundError,
-    folded,
-)
+from aiperf.plugin.types import Category, PluginAttributeError, PluginEntry, PluginError, PluginImportError, TypeNotFoundError, folded
 
-_SLOW_NS = clock.SECOND
-"""An import that takes longer than this is told of."""
-_ODD = str.maketrans(".-", "__")
-"""What a name may hold that no identifier does."""
 _classes: dict[tuple[str, str], Any] = {}
 _loaded: dict[str, Any] = {}
+watchers: list[Callable[[], None]] = []
+"""Called when other names are there than before."""
 
 
 def iter_entries(category: str | None = None) -> Iterator[PluginEntry]:
@@ -38,9 +30,8 @@ def iter_entries(category: str | None = None) -> Iterator[PluginEntry]:
 def find(category: str) -> Category:
     """A category by its name. Raises TypeNotFoundError with the nearest and all that there are."""
     known = registry.current().categories
-    name = folded(category)
-    if name not in known:
-        text = f"there is no category {category!r} of plugins.{_hint(name, {one: one for one in known}).replace(chr(10), ' ')}"
+    if (name := folded(category)) not in known:
+        text = f"there is no category {category!r} of plugins. {_hint(name, dict(zip(known, known)))}"
         raise TypeNotFoundError("category", category, sorted(known), text)
     return known[name]
 
@@ -48,21 +39,18 @@ def find(category: str) -> Category:
 def get_entry(category: str, name: str) -> PluginEntry:
     """The declaration of a plugin, by its name or its class path. Raises TypeNotFoundError with the nearest name and all that are known."""
     current, kind = registry.current(), find(category)
-    if ":" in name:
-        found = current.of_path(kind.name, name)
-        if found is None:
-            raise TypeNotFoundError(kind.name, name, (), f"\nNo installed package declares this class for {kind.name}.{_packages(current)}")
+    if found := current.of_path(kind.name, name) or next(iter(current.ranked(kind.name, name)), None):
         return found
-    if ranked := current.ranked(kind.name, name):
-        return ranked[0]
+    if ":" in name:
+        raise TypeNotFoundError(kind.name, name, (), f"\nNo installed package declares this class for {kind.name}.{_packages(current)}")
     known = {folded(entry.name): entry.name for entry in current.entries(kind.name)}
-    raise TypeNotFoundError(kind.name, name, sorted(known.values()), f"{_hint(folded(name), known)}{_packages(current)}")
+    raise TypeNotFoundError(kind.name, name, sorted(known.values()), f"\n{_hint(folded(name), known)}{_packages(current)}")
 
 
 def _hint(name: str, known: Mapping[str, str]) -> str:
     near = difflib.get_close_matches(name, known, 1)
     meant = f"Did you mean {known[near[0]]!r}? " if near else ""
-    return f"\n{meant}Known: {', '.join(sorted(known.values())) or 'none yet'}."
+    return f"{meant}Known: {', '.join(sorted(known.values())) or 'none yet'}."
 
 
 def _packages(current: Registry) -> str:
@@ -72,20 +60,14 @@ def _packages(current: Registry) -> str:
 
 def get_class(category: str, name: str) -> Any:
     """The class or function of a plugin, imported now and kept; `name` may be `module.path:Class`. Raises PluginError if that fails."""
-    try:
-        return _classes[category, name]
-    except KeyError:
-        found = load(_entry_or_path(category, name))
-        _classes[category, name] = found
-        return found
-
-
-def _entry_or_path(category: str, name: str) -> PluginEntry:
-    """A declared plugin, or a class that nobody declares: only who calls from Python can name one, and it must fit."""
-    if ":" not in name or registry.current().of_path(find(category).name, name) is not None:
-        return get_entry(category, name)
-    module, _, attribute = name.partition(":")
-    return PluginEntry(find(category).name, attribute, module, name)
+    if (found := _classes.get((category, name))) is None:
+        kind, (module, _, attribute) = find(category).name, name.partition(":")
+        if attribute and registry.current().of_path(kind, name) is None:  # only who calls from Python can name such a one
+            entry = PluginEntry(kind, attribute, module, name)
+        else:
+            entry = get_entry(kind, name)
+        found = _classes[category, name] = load(entry)
+    return found
 
 
 def load(entry: PluginEntry) -> Any:
@@ -95,30 +77,36 @@ def load(entry: PluginEntry) -> Any:
         return found
     module, _, attribute = path.partition(":")
     began = clock.monotonic_ns()
-    home = _imported(entry, module)
+    try:
+        with nullcontext() if entry.is_builtin else border(entry):
+            home = import_module(module)
+    except PluginError as exc:
+        name = f"{entry.category}:{entry.name}"
+        raise PluginImportError(f"Failed to import module for {name}\n{str(exc).removeprefix(f'{name} ')}") from exc
     took = clock.monotonic_ns() - began
     if not hasattr(home, attribute):
         raise PluginAttributeError(f"Class {attribute!r} not found\nin {module}, where {entry.label} should be")
     found = getattr(home, attribute)
     if not entry.is_builtin:
-        from aiperf.plugin.fit import unfit  # noqa: PLC0415 - a launch without plugins from outside needs no inspection
+        from aiperf.plugin.validation import unfit  # noqa: PLC0415 - a launch without plugins from outside needs no inspection
 
         if (why := unfit(found, find(entry.category))) is not None:
             raise PluginError(f"{entry.label}: {path} {why}")
-        if took > _SLOW_NS and key not in _loaded:
+        if took > clock.SECOND and key not in _loaded:
             registry.current().note(f"{entry.label}: {module} took {took / clock.SECOND:.1f} s to import, in every process that uses it")
     return _loaded.setdefault(key, found)
 
 
-def _imported(entry: PluginEntry, module: str) -> Any:
-    if entry.is_builtin:
-        return import_module(module)
+def misfit(entry: PluginEntry) -> str | None:
+    """What is wrong with a plugin once it is imported, in one line; None if nothing is."""
+    from aiperf.plugin.validation import unfit  # noqa: PLC0415 - not on the way to a load
+
     try:
         with border(entry):
-            return import_module(module)
-    except PluginError as exc:
-        name = f"{entry.category}:{entry.name}"
-        raise PluginImportError(f"Failed to import module for {name}\n{str(exc).removeprefix(f'{name} ')}") from exc
+            why = unfit(load(entry), find(entry.category))
+    except AiperfError as exc:
+        return " ".join(str(exc).removeprefix(f"{entry.label}: ").split())
+    return why and f"{entry.class_path} {why}"
 
 
 def iter_all(category: str) -> Iterator[tuple[PluginEntry, Any]]:
@@ -138,30 +126,36 @@ def make(category: str, name: str, *args: Any, options: Mapping[str, Any] | None
     if entry.is_builtin:
         return cls(*args, **kwargs)
     with border(entry):
-        return guarded(entry, cls(*args, **kwargs))
+        return Guarded(entry, cls(*args, **kwargs))
 
 
 def register(category: str, name: str, cls: Any, *, priority: int = 0, metadata: Mapping[str, Any] | None = None) -> None:
     """Add a class to the registry of this process, under the rules for conflicts. Raises PluginError for a category that is not open."""
     kind, current = find(category), registry.current()
-    if not (isinstance(cls, type) or callable(cls)) or not hasattr(cls, "__qualname__") or not name.translate(_ODD).isidentifier():
-        raise PluginError(
-            f"{kind.name}:{name} cannot be registered: expected a class or function, and a name of letters, digits, . - and _"
-        )
-    current.check_open(kind.name, name)
+    why = current.closed(kind, name)
+    if not (callable(cls) and hasattr(cls, "__qualname__") and name.replace(".", "_").replace("-", "_").isidentifier()):
+        why = f"{kind.name}:{name} cannot be registered: expected a class or function, and a name of letters, digits, . - and _"
+    if why is not None:
+        raise PluginError(why)
     description = " ".join((cls.__doc__ or "").partition("\n\n")[0].split())
     package, path = cls.__module__.partition(".")[0], f"{cls.__module__}:{cls.__qualname__}"
     entry = PluginEntry(kind.name, name, package, path, priority, description, dict(metadata or {}))
     _loaded[f"{entry.category} {entry.class_path}"] = cls
     current.put(entry)
-    _classes.clear()
+    _changed()
 
 
 def reset_registry() -> None:
     """Forget what was registered and loaded; the installed packages are looked at again when somebody asks."""
     registry.forget()
-    _classes.clear()
     _loaded.clear()
+    _changed()
+
+
+def _changed() -> None:
+    _classes.clear()
+    for tell in watchers:
+        tell()
 
 
 def find_registered_name(category: str, cls: Any) -> str | None:

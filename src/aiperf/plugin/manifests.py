@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -36,12 +37,11 @@ def installed() -> Iterator[Manifest]:
         except Exception as exc:  # noqa: BLE001 - what a stranger's metadata hold may raise anything, and is not to end all the others
             yield Manifest(key, "its metadata", b"", f"they cannot be read: {exc}")
     for package, name, value in sorted(point for points in found.values() for point in points):
-        source, problem, content = f"{name} = {value!r}", None, b""
         try:
-            source, content = _read(value)
+            yield Manifest(package, *_read(value))
         except (OSError, ValueError, ImportError) as exc:
-            problem = f"no manifest (package:plugins.yaml) can be read there: {exc}"
-        yield Manifest(package, source, content, problem)
+            why = f"no manifest (package:plugins.yaml) can be read there: {exc}"
+            yield Manifest(package, f"{name} = {value!r}", b"", why)
 
 
 def _there_may_be_some() -> bool:
@@ -59,11 +59,9 @@ def _mentioned(folder: Path) -> bool:
 
 
 def _points(path: str) -> bytes:
-    try:
-        with open(path, "rb") as file:  # noqa: PTH123 - as above
-            return file.read()
-    except OSError:
-        return b""
+    with suppress(OSError), open(path, "rb") as file:  # noqa: PTH123 - as above
+        return file.read()
+    return b""
 
 
 def _read(value: str) -> tuple[str, bytes]:

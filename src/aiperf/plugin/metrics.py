@@ -1,6 +1,6 @@
 """What the registry knows of metrics: `record_processor` has those with a value a request, `results_processor` those of a run."""
 
-from collections.abc import Iterator
+from functools import partial
 
 from aiperf.plugin import plugins
 from aiperf.plugin.types import PluginEntry, TypeNotFoundError
@@ -8,14 +8,10 @@ from aiperf.plugin.types import PluginEntry, TypeNotFoundError
 REQUESTS, RUNS = "record_processor", "results_processor"
 
 
-def of_requests() -> Iterator[PluginEntry]:
-    """Metrics with a value, or a list of values, a request: each is a column of the records."""
-    return plugins.iter_entries(REQUESTS)
-
-
-def of_runs() -> Iterator[PluginEntry]:
-    """Metrics with one value a run."""
-    return plugins.iter_entries(RUNS)
+of_requests = partial(plugins.iter_entries, REQUESTS)
+"""Metrics with a value, or a list of values, a request: each is a column of the records."""
+of_runs = partial(plugins.iter_entries, RUNS)
+"""Metrics with one value a run."""
 
 
 def metric(name: str) -> PluginEntry:

@@ -3,24 +3,17 @@
 `get_class`, `iter_all` and `make` are typed by category in `typed.pyi`.
 """
 
-import sys
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Callable, Mapping
+from enum import Enum
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from aiperf.plugin import lookup, registry
-from aiperf.plugin.lookup import find_registered_name, get_entry, iter_entries
+from aiperf.plugin.lookup import find_registered_name, get_entry, iter_entries, register, reset_registry
 from aiperf.plugin.types import Category, PackageInfo, PluginEntry, PluginError, folded
 
 if TYPE_CHECKING:
-    from enum import Enum
-
-    from aiperf.plugin.schema.schemas import (
-        EndpointMetadata,
-        GPUTelemetryCollectorMetadata,
-        PlotMetadata,
-        ServiceMetadata,
-        TransportMetadata,
-    )
+    from aiperf.plugin.schema import schemas
     from aiperf.plugin.typed import get_class, iter_all, make
 else:
     from aiperf.plugin.lookup import get_class, iter_all, make
@@ -31,8 +24,6 @@ __all__ = [
     "get_transport_metadata", "iter_all", "iter_entries", "list_categories", "list_packages", "make", "notes", "problems", "register",
     "reset_registry", "shadowed", "validate_all",
 ]  # fmt: skip
-
-_ENUMS = "aiperf.plugin.enums"
 
 
 def categories() -> Mapping[str, Category]:
@@ -79,8 +70,7 @@ def get_package_metadata(name: str) -> PackageInfo:
     author = said.get("Author") or said.get("Author-email")
     homepage = said.get("Home-page") or next(iter(urls.values()), None)
     licence = said.get("License-Expression") or said.get("License")
-    found = (said.get("Version"), said.get("Summary"), author, licence, homepage)
-    return PackageInfo(name, *(text or "unknown" for text in found))
+    return PackageInfo(name, *(text or "unknown" for text in (said.get("Version"), said.get("Summary"), author, licence, homepage)))
 
 
 def get_metadata(category: str, name: str) -> Mapping[str, Any]:
@@ -88,71 +78,39 @@ def get_metadata(category: str, name: str) -> Mapping[str, Any]:
     return dict(get_entry(category, name).metadata)
 
 
-def _typed(category: str, name: str, model: str) -> Any:
-    from aiperf.plugin.schema import schemas  # noqa: PLC0415 - pydantic, for those who want more than the mapping
+def _metadata_of(category: str) -> Callable[[str], Any]:
+    def checked(name: str) -> Any:
+        """What a plugin of this category declares about itself, checked. Raises PluginError."""
+        entry = get_entry(category, name)
+        module, _, model = (categories()[category].metadata_class or "").partition(":")
+        try:
+            return getattr(import_module(module), model).model_validate(entry.metadata)
+        except ValueError as exc:
+            raise PluginError(f"{entry.label}: its metadata are no {model}: {exc}") from exc
 
-    entry = get_entry(category, name)
-    try:
-        return getattr(schemas, model).model_validate(entry.metadata)
-    except ValueError as exc:
-        raise PluginError(f"{entry.label}: its metadata are no {model}: {exc}") from exc
-
-
-def get_endpoint_metadata(name: str) -> "EndpointMetadata":
-    """What an endpoint declares about itself, checked. Raises PluginError."""
-    return cast("EndpointMetadata", _typed("endpoint", name, "EndpointMetadata"))
+    return checked
 
 
-def get_transport_metadata(name: str) -> "TransportMetadata":
-    """What a transport declares about itself, checked. Raises PluginError."""
-    return cast("TransportMetadata", _typed("transport", name, "TransportMetadata"))
-
-
-def get_plot_metadata(name: str) -> "PlotMetadata":
-    """What a plot declares about itself, checked. Raises PluginError."""
-    return cast("PlotMetadata", _typed("plot", name, "PlotMetadata"))
-
-
-def get_service_metadata(name: str) -> "ServiceMetadata":
-    """What a service declares about itself, checked. Raises PluginError."""
-    return cast("ServiceMetadata", _typed("service", name, "ServiceMetadata"))
-
-
-def get_gpu_telemetry_collector_metadata(name: str) -> "GPUTelemetryCollectorMetadata":
-    """What a collector declares about itself, checked. Raises PluginError."""
-    return cast("GPUTelemetryCollectorMetadata", _typed("gpu_telemetry_collector", name, "GPUTelemetryCollectorMetadata"))
+get_endpoint_metadata: Callable[[str], "schemas.EndpointMetadata"] = _metadata_of("endpoint")
+get_transport_metadata: Callable[[str], "schemas.TransportMetadata"] = _metadata_of("transport")
+get_plot_metadata: Callable[[str], "schemas.PlotMetadata"] = _metadata_of("plot")
+get_service_metadata: Callable[[str], "schemas.ServiceMetadata"] = _metadata_of("service")
+get_gpu_telemetry_collector_metadata: Callable[[str], "schemas.GPUTelemetryCollectorMetadata"] = _metadata_of("gpu_telemetry_collector")
 
 
 def validate_all(check_class: bool = False) -> dict[str, list[tuple[str, str]]]:
     """What is wrong with any plugin, by category; without `check_class` nothing is imported, with it the class must fit its protocol."""
-    from aiperf.plugin.validation import invalid  # noqa: PLC0415 - not on the way to a load
+    from aiperf.plugin.validation import absent  # noqa: PLC0415 - not on the way to a load
 
     found: dict[str, list[tuple[str, str]]] = {}
     for entry in registry.current().every():
-        if (why := invalid(entry, check_class=check_class)) is not None:
+        if (why := lookup.misfit(entry) if check_class else absent(entry.class_path)) is not None:
             found.setdefault(entry.category, []).append((entry.name, why))
     return found
 
 
-def create_enum(category: str, name: str, *, module: str) -> "type[Enum]":
+def create_enum(category: str, name: str, *, module: str) -> type[Enum]:
     """A string enum of the names of a category, those from outside included, that `module` can be pickled from."""
     from aiperf.plugin import enums  # noqa: PLC0415 - enums ask the registry
 
-    return enums.create_enum(lookup.find(category).name, name, module)
-
-
-def register(category: str, name: str, cls: Any, *, priority: int = 0, metadata: Mapping[str, Any] | None = None) -> None:
-    """Add a class to the registry of this process, under the rules for conflicts. Raises PluginError for a category that is not open."""
-    lookup.register(category, name, cls, priority=priority, metadata=metadata)
-    _refresh_enums()
-
-
-def reset_registry() -> None:
-    """Forget what was registered and loaded; the installed packages are looked at again when somebody asks."""
-    lookup.reset_registry()
-    _refresh_enums()
-
-
-def _refresh_enums() -> None:
-    if _ENUMS in sys.modules:
-        sys.modules[_ENUMS].refresh()
+    return enums.create_enum(category, name, module)

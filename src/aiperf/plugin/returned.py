@@ -5,16 +5,13 @@ import re
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import fields
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 
-from aiperf.records import CHANNELS, ERRORS, LARGEST_COUNT
-from aiperf.seams import SAYS, Event, Said
+from aiperf.records import CHANNELS, ERRORS, LARGEST_COUNT, PHASES
+from aiperf.seams import SAYS, Said
 from aiperf.workload import Lengths, Phase, Schedule, Turn
-
-_PHASES = ("warmup", "profiling")
-Ours = TypeVar("Ours")
 
 
 def looked_at(name: str, found: Any, asked: tuple[Any, ...] = ()) -> Any:
@@ -35,19 +32,14 @@ def _is(kind: type, found: Any) -> Any:
     return found
 
 
-def _plain(kind: type[Ours], found: Any, **instead: Any) -> Ours:
+def _plain(kind: type, found: Any, **instead: Any) -> Any:
     """An object of ours again, of fields that are what they should be."""
     said = {one.name: getattr(found, one.name) for one in fields(_is(kind, found)) if one.name not in instead}
     return msgspec.convert({**said, **instead}, kind)
 
 
-def _body(found: Any, _: object) -> bytes:
-    body: bytes = _is(bytes, found)
-    return body
-
-
 def _answer(found: Any, answer: Any) -> Said:
-    said = _plain(Said, found, plugin=None)
+    said: Said = _plain(Said, found, plugin=None)
     said.plugin = found.plugin
     if {len(said.at_end), len(said.channels), len(said.tokens)} != {len(said.reads)}:
         raise ValueError("lists of events that are not of one length")
@@ -81,42 +73,30 @@ def _array(found: Any, *, ascending: bool = False) -> Any:
     return found
 
 
-def _for_each(found: Any, asked: Any) -> Any:
-    if len(_array(found)) != len(asked):
-        raise ValueError(f"{len(found):,} numbers for {len(asked):,} conversations")
+def _counted(found: Any, asked: Any, *, ascending: bool = False) -> Any:
+    if len(_array(found, ascending=ascending)) != len(asked):
+        raise ValueError(f"{len(found):,} numbers where {len(asked):,} are asked for")
     return found
 
 
 def _lengths(found: Any, asked: Any) -> Lengths:
-    for lengths in (_is(Lengths, found).input_tokens, found.output_tokens):
-        _counts(*(int(end(_for_each(lengths, asked))) for end in (min, max) if len(asked)))
-    return Lengths(found.input_tokens, found.output_tokens)
+    lengths: Lengths = _is(Lengths, found)
+    for counts in (lengths.input_tokens, lengths.output_tokens):
+        _counts(*(int(end(_counted(counts, asked))) for end in (min, max) if len(asked)))
+    return Lengths(lengths.input_tokens, lengths.output_tokens)
 
 
 def _schedule(found: Any, _: object) -> Schedule:
-    phases = _is(Schedule, found).phases
-    if not phases or not all(isinstance(phase, Phase) and phase.name in _PHASES for phase in phases):
-        raise ValueError(f"a schedule without phases called {' or '.join(_PHASES)}")
-    for phase in phases:
+    schedule: Schedule = _is(Schedule, found)
+    if not schedule.phases or not all(isinstance(phase, Phase) and phase.name in PHASES for phase in schedule.phases):
+        raise ValueError(f"a schedule without phases called {' or '.join(PHASES)}")
+    for phase in schedule.phases:
         _due(phase.due_ns)
-    schedule: Schedule = found
     return schedule
 
 
 def _due(found: Any) -> Any:
     return None if found is None else _array(found, ascending=True)
-
-
-def _offsets(found: Any, count: int) -> Any:
-    if len(_array(found, ascending=True)) != count:
-        raise ValueError(f"{len(found):,} times where {count:,} are asked for")
-    return found
-
-
-def _hint(found: Any) -> bytes:
-    re.compile(_is(bytes, found))
-    hint: bytes = found
-    return hint
 
 
 def _says(found: Any) -> frozenset[str]:
@@ -126,10 +106,10 @@ def _says(found: Any) -> frozenset[str]:
 
 
 _LOOKS: Mapping[str, Callable[..., Any]] = {
-    "body": _body, "answer": _answer, "token_hint": _hint,
-    "turn": _turn, "lengths": _lengths, "due_ns": _due, "rows": _for_each,
+    "body": lambda found, _: _is(bytes, found), "answer": _answer, "token_hint": lambda found: re.compile(_is(bytes, found)).pattern,
+    "turn": _turn, "lengths": _lengths, "due_ns": _due, "rows": _counted,
     "says": _says, "notes": lambda found: tuple(map(str, [found] if isinstance(found, str) else found)),
-    "wait": lambda found, _: [_is(Event, one) for one in _is(list, found)], "showing": lambda found, _: _is(AbstractContextManager, found),
-    "reopened": lambda found: _is(int, found), "schedule": _schedule,
-    "offsets": _offsets, "until": lambda found, _: _array(found, ascending=True),
+    "showing": lambda found, _: _is(AbstractContextManager, found), "reopened": lambda found: _is(int, found), "schedule": _schedule,
+    "offsets": lambda found, count: _counted(found, range(count), ascending=True),
+    "until": lambda found, _: _array(found, ascending=True),
 }  # fmt: skip

@@ -26,16 +26,12 @@ def write(category: str, name: str, folder: Path | None = None) -> tuple[Path, t
     if kind.name not in known():
         raise PluginError(f"no package can be begun for {kind.name}; for these it can: {', '.join(known())}")
     _check(name)
-    registry.current().check_open(kind.name, name)
+    if why := registry.current().closed(kind, name):
+        raise PluginError(why)
     project = f"aiperf-{name.replace('_', '-')}"
     folder = folder or Path(project)
-    words = {
-        "category": kind.name,
-        "name": name,
-        "module": f"aiperf_{name}",
-        "project": project,
-        "class_name": name.title().replace("_", ""),
-    }
+    words = {"category": kind.name, "name": name, "module": f"aiperf_{name}", "project": project}
+    words["class_name"] = name.title().replace("_", "")
     root = files("aiperf.plugin").joinpath("templates")
     made = {path.format(**words): root.joinpath(source.format(**words)).read_text(encoding="utf-8") for path, source in _FILES.items()}
     try:

@@ -1,4 +1,4 @@
-# Written by `python -m aiperf.plugin.generate`: what the registry hands out, by category.
+# Written by `python tests/plugin/generate.py`: what the registry hands out, by category.
 # ruff: noqa: E501 - a line a category
 # fmt: off
 from collections.abc import Iterator, Mapping

@@ -88,9 +88,9 @@ class Category:
     enum: str
     description: str
     protocol: str | None = None
-    accepts: tuple[str, ...] = ()
+    accepts: Sequence[str] = ()
     metadata_class: str | None = None
     internal: bool = False
     replaced_by: str | None = None
     shares: str | None = None
-    reserved: tuple[str, ...] = ()
+    reserved: Sequence[str] = ()

@@ -1,38 +1,39 @@
-"""Follows a spool while it grows and puts the parts of requests together again."""
+"""Follows a spool while it grows, puts the parts of requests together again, and finds the planned ones that no spool knows."""
 
 from array import array
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+
 from aiperf.errors import SpoolError
+from aiperf.records import PHASES
 from aiperf.spool import Exchange, Frame, SpoolReader
 
 LOST_PART = "a part of the answer never reached the disk"
+DIED = "the generator died"
+_AT_ONCE = 4096
 
 
-@dataclass(slots=True)
 class Follower:
     """Reads one generator's spool from where it left off; keeps what it learnt of the clock and of damage."""
 
-    path: Path
-    generator: int
-    frames_read: int = 0
-    clock_step_ns: int = 0
-    damage: str | None = None
-    _offset: int | None = None
-    _reader: SpoolReader = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._reader = SpoolReader(self.path)
+    def __init__(self, path: Path, generator: int) -> None:
+        self.generator, self._reader = generator, SpoolReader(path)
+        self.frames_read = self.clock_step_ns = 0
+        self.damage: str | None = None
+        self._offset: int | None = None
 
     def frames(self) -> Iterator[Frame]:
         """Whole frames that have come since the last call; none from a damaged one on, and none before the file is there."""
-        if self.damage is not None or not self.path.exists():
+        if self.damage is not None or not self._reader.path.exists():
             return
         try:
             for frame in self._reader.frames():
-                self._look_at_clock(frame.offset)
+                step = 0 if self._offset is None else abs(frame.offset - self._offset)
+                self.clock_step_ns, self._offset = max(self.clock_step_ns, step), frame.offset
                 self.frames_read += 1
                 yield frame
         except SpoolError as exc:
@@ -40,12 +41,7 @@ class Follower:
 
     def torn(self) -> int:
         """Bytes of a last frame that was never finished; what lies behind damage is reported as damage."""
-        return self._reader.torn() if self.damage is None and self.path.exists() else 0
-
-    def _look_at_clock(self, offset: int) -> None:
-        if self._offset is not None:
-            self.clock_step_ns = max(self.clock_step_ns, abs(offset - self._offset))
-        self._offset = offset
+        return self._reader.torn() if self.damage is None and self._reader.path.exists() else 0
 
 
 @dataclass(slots=True)
@@ -56,7 +52,7 @@ class Whole:
     """
 
     exchange: Exchange
-    generator: int
+    generator: int | None
     due_ns: int | None
     lost: bool = False
 
@@ -87,27 +83,57 @@ class Assembly:
         yield from self._open.values()
         self._open.clear()
 
-    def _with(self, part: Exchange, offset: int, generator: int) -> Whole:
-        before = self._open.get(part.request)
-        if before is None:
-            before = self._begin(part, offset, generator)
-        else:
-            before.lost |= part.part != before.exchange.part + 1
-            _join(before.exchange, part)
-            before.exchange = part
-        if before.lost:
-            part.error, part.reason = part.error or "client", LOST_PART
-        return before
+    def missing(self, plan: pa.Table, cut_ns: int | None = None) -> Iterator[Whole]:
+        """The shard's planned requests that never began, because the generator that should have sent them died.
 
-    def _begin(self, part: Exchange, offset: int, generator: int) -> Whole:
-        due = None if part.due is None else part.due + offset
-        whole = Whole(part, generator, due, lost=part.part != 0)
-        self.known.append(part.request)
-        if due is not None and part.phase not in self.anchors:
-            self.anchors[part.phase] = part.request, due
-        if not part.last:
-            self._open[part.request] = whole
+        The plan ends at `cut_ns`, if a stop rule has ended it. `due_ns` is None where no request ties the plan to the clock.
+        """
+        numbers = plan["request"].to_numpy()
+        missing = (numbers % self._shards == self._shard) & ~np.isin(numbers, np.asarray(self.known, dtype=np.int64))
+        if cut_ns is not None:
+            missing &= plan["due_ns"].to_numpy() <= cut_ns
+        start = self._start_ns(plan) if missing.any() else None
+        for batch in plan.filter(pa.array(missing)).to_batches(max_chunksize=_AT_ONCE):
+            for planned in batch.to_pylist():
+                due_ns = None if start is None or planned["due_ns"] is None else start + planned["due_ns"]
+                yield Whole(_unsent(planned), None, due_ns)
+
+    def _start_ns(self, plan: pa.Table) -> int | None:
+        """When the run began: what a sent request's due time is ahead of its planned one."""
+        due = plan["due_ns"]
+        for request, due_ns in self.anchors.values():
+            place = np.flatnonzero(plan["request"].to_numpy() == request)
+            if len(place) and due[int(place[0])].is_valid:
+                return int(due_ns - due[int(place[0])].as_py())
+        return None
+
+    def _with(self, part: Exchange, offset: int, generator: int) -> Whole:
+        if (whole := self._open.get(part.request)) is None:
+            due = None if part.due is None else part.due + offset
+            whole = self._open[part.request] = Whole(part, generator, due, lost=part.part != 0)
+            self.known.append(part.request)
+            if due is not None:
+                self.anchors.setdefault(part.phase, (part.request, due))
+        else:
+            whole.lost |= part.part != whole.exchange.part + 1
+            _join(whole.exchange, part)
+            whole.exchange = part
+        if whole.lost:
+            part.error, part.reason = part.error or "client", LOST_PART
         return whole
+
+
+def _unsent(planned: Mapping[str, int]) -> Exchange:
+    return Exchange(
+        planned["request"],
+        phase=PHASES.index(str(planned["phase"])),
+        conversation=planned["conversation"],
+        asked_input=planned["input_tokens"] or 0,
+        asked_output=planned["output_tokens"] or 0,
+        error="unsent",
+        reason=DIED,
+        last=True,
+    )
 
 
 def _join(before: Exchange, part: Exchange) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from aiperf.config.tokenizer import Tokenizer as Options
+from aiperf.config.dataset import Tokenizer as Options
 from aiperf.dataset import tokenizer
 from aiperf.processing.derive import Row
 from aiperf.records import PHASES
@@ -36,10 +36,10 @@ class Counting:
 
     def take(self, rows: list[Row], said: Said) -> None:
         """Note what the last row said, if it is a good answer that its server did not count."""
-        if not said.text or self.options.name is None or rows[-1].error is not None:
+        if not said.text or self.options.name is None or rows[-1]["error"] is not None:
             return
         self._texts[len(rows) - 1] = said.text
-        rows[-1] = rows[-1]._replace(reasoning_tokens=said.reasoning_tokens)  # by events it would not be in proportion to the count
+        rows[-1]["reasoning_tokens"] = said.reasoning_tokens  # by events it would not be in proportion to the count
         self._chars += len(said.text)
         if self._chars >= _ROOM_CHARS:
             self.count(rows)
@@ -51,6 +51,6 @@ class Counting:
         if self._tokenizer is None:
             self._tokenizer = self.load(self.options)
         for place, ids in zip(self._texts, self._tokenizer.encode(list(self._texts.values()))):
-            rows[place] = rows[place]._replace(output_tokens=len(ids))
-            self.counted += rows[place].phase == _RUN
+            rows[place]["output_tokens"] = len(ids)
+            self.counted += rows[place]["phase"] == _RUN
         self._texts, self._chars = {}, 0

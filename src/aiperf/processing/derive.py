@@ -1,4 +1,4 @@
-"""What one request's stamps and bytes come to: the values of its record. Pure.
+"""What requests' stamps and bytes come to: the values of their records, and tables of them. Pure.
 
 When a token came is exact or an interval; MEASUREMENT's rules, in terms of the marks in the spool: a read's stamp is that
 of its last segment, so it holds for the event that ends the read, unless the kernel merged segments (MERGED) or there is
@@ -6,92 +6,60 @@ no kernel stamp (USER), and for every event of a read that was one segment (TOGE
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from itertools import chain
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
 
 from aiperf.endpoints.sse import is_stream
-from aiperf.records import CHANNELS, LARGEST_COUNT, PHASES, TOKEN_CHANNELS
+from aiperf.records import CHANNELS, LARGEST_COUNT, PHASES, SCHEMA, TOKEN_CHANNELS
 from aiperf.seams import Said
-from aiperf.spool import MERGED, TOGETHER, USER, WHOLE, Exchange
+from aiperf.spool import MERGED, TOGETHER, USER, VIRTUAL, WHOLE, Exchange
 
 _IS_TOKEN = tuple(channel in TOKEN_CHANNELS for channel in CHANNELS)
 _REASONING = CHANNELS.index("reasoning")
+_CHANNEL_NAMES = pa.array(CHANNELS)
 _LATE_ENDS = ("truncated", "reset")
 
 
 class Tokens(NamedTuple):
-    """Events with tokens: parallel lists of stamps, channels and counts, and the moments that matter (null: never came)."""
+    """Columns of events with tokens: parallel lists of stamps, channels and counts, and the moments that matter (null: never came)."""
 
-    ns: Sequence[int] = ()
-    channels: Sequence[int] = ()
-    counts: Sequence[int] = ()
-    first_ns: int | None = None
-    first_low_ns: int | None = None
-    first_output_ns: int | None = None
-    last_ns: int | None = None
+    chunk_ns: Sequence[int] = ()
+    chunk_channel: Sequence[int] = ()
+    chunk_tokens: Sequence[int] = ()
+    first_token_ns: int | None = None
+    first_token_low_ns: int | None = None
+    first_output_token_ns: int | None = None
+    last_token_ns: int | None = None
     coalesced: int = 0
 
 
-class Row(NamedTuple):
-    """A record without its names that are looked up by table: fields are the columns of records.SCHEMA, in order."""
-
-    request: int
-    phase: str
-    session: int
-    turn: int
-    generator: int | None
-    url: int
-    due_ns: int | None
-    ready_ns: int | None
-    started_ns: int | None
-    dns_ns: int | None
-    connect_ns: int | None
-    tls_ns: int | None
-    sent_ns: int | None
-    body_sent_ns: int | None
-    first_byte_ns: int | None
-    first_token_ns: int | None
-    first_token_low_ns: int | None
-    first_output_token_ns: int | None
-    last_token_ns: int | None
-    end_ns: int | None
-    stamp: str | None
-    coalesced: int
-    reused: bool
-    status: int | None
-    error: str | None
-    reason: str | None
-    finish_reason: str | None
-    asked_input_tokens: int | None
-    asked_output_tokens: int | None
-    input_tokens: int | None
-    output_tokens: int | None
-    reasoning_tokens: int | None
-    chunk_ns: Sequence[int]
-    chunk_channel: Sequence[int]
-    chunk_tokens: Sequence[int]
-    plugin: str | None
+Row = dict[str, Any]
+"""A record: a value for each column of records.SCHEMA, but for `model` and with the server's index as `url`."""
 
 
 def row(exchange: Exchange, said: Said, *, due_ns: int | None, generator: int | None, plugin: str | None = None) -> Row:
     """The record of a request; `due_ns` is on the clock of the stamps (None: due when it was ready), `plugin` the column's text."""
     streamed = is_stream(exchange.content_type)
     tokens = _streamed(exchange, said) if streamed else _whole(exchange, said)
-    failed = exchange.error is not None and not _said_all(exchange, said)
-    return Row(
-        request=exchange.request, phase=PHASES[exchange.phase], session=exchange.conversation, turn=0,
-        generator=generator, url=exchange.url,
-        due_ns=exchange.ready if due_ns is None else due_ns, ready_ns=exchange.ready, started_ns=exchange.started,
-        dns_ns=exchange.dns, connect_ns=exchange.connect, tls_ns=exchange.tls,
-        sent_ns=exchange.sent, body_sent_ns=exchange.body_sent, first_byte_ns=exchange.first_byte,
-        first_token_ns=tokens.first_ns, first_token_low_ns=tokens.first_low_ns, first_output_token_ns=tokens.first_output_ns,
-        last_token_ns=tokens.last_ns, end_ns=exchange.end,
-        stamp=_stamp(exchange), coalesced=tokens.coalesced, reused=exchange.reused, status=exchange.status,
-        error=exchange.error if failed else said.error, reason=exchange.reason if failed else said.reason, finish_reason=said.finish_reason,
-        asked_input_tokens=exchange.asked_input or None, asked_output_tokens=_asked_output(exchange, said),
-        input_tokens=said.input_tokens, output_tokens=_output_tokens(said, tokens),
-        reasoning_tokens=_reasoning_tokens(said, tokens),
-        chunk_ns=tokens.ns, chunk_channel=tokens.channels, chunk_tokens=tokens.counts, plugin=plugin,
-    )  # fmt: skip
+    blamed = exchange if exchange.error is not None and not _said_all(exchange, said) else said
+    return {
+        "request": exchange.request, "phase": PHASES[exchange.phase], "session": exchange.conversation, "turn": 0,
+        "generator": generator, "url": exchange.url,
+        "due_ns": exchange.ready if due_ns is None else due_ns, "ready_ns": exchange.ready, "started_ns": exchange.started,
+        "dns_ns": exchange.dns, "connect_ns": exchange.connect, "tls_ns": exchange.tls,
+        "sent_ns": exchange.sent, "body_sent_ns": exchange.body_sent, "first_byte_ns": exchange.first_byte, "end_ns": exchange.end,
+        "stamp": _stamp(exchange), "reused": exchange.reused, "status": exchange.status,
+        "error": blamed.error, "reason": blamed.reason, "finish_reason": said.finish_reason,
+        "asked_input_tokens": exchange.asked_input or None,
+        # what was asked for in all: each answer to a batch is to be as long
+        "asked_output_tokens": min(exchange.asked_output * said.choices, LARGEST_COUNT) or None,
+        "input_tokens": said.input_tokens,
+        "output_tokens": len(tokens.chunk_ns) or None if said.output_tokens is None else said.output_tokens,
+        "reasoning_tokens": _reasoning_tokens(said, tokens), "plugin": plugin, **tokens._asdict(),
+    }  # fmt: skip
 
 
 def _said_all(exchange: Exchange, said: Said) -> bool:
@@ -115,19 +83,15 @@ def _streamed(exchange: Exchange, said: Said) -> Tokens:
 def _whole(exchange: Exchange, said: Said) -> Tokens:
     """An answer that was not streamed: what it says is there when it has ended, and no token has a time of its own."""
     if not said.reads:
-        return Tokens(last_ns=exchange.end if exchange.error is None and said.error is None else None)
-    return Tokens(last_ns=exchange.stamps[said.reads[-1]] if exchange.end is None else exchange.end)
+        return Tokens(last_token_ns=exchange.end if exchange.error is None and said.error is None else None)
+    return Tokens(last_token_ns=exchange.stamps[said.reads[-1]] if exchange.end is None else exchange.end)
 
 
 def _low(exchange: Exchange, read: int, *, at_end: bool) -> int:
     """The earliest time at which an event of this read may have come; the read's stamp itself where that is exact."""
-    stamp, kind, low = exchange.stamps[read], WHOLE, None
-    marks = exchange.marks
-    for i in range(0, len(marks), 3):
-        if marks[i] == read:
-            kind, low = marks[i + 1], marks[i + 2]
-            break
-    if kind == TOGETHER or (at_end and kind not in (MERGED, USER)):
+    stamp, marks = exchange.stamps[read], exchange.marks
+    kind, low = next(((marks[i + 1], marks[i + 2]) for i in range(0, len(marks), 3) if marks[i] == read), (WHOLE, None))
+    if kind in (TOGETHER, VIRTUAL) or (at_end and kind not in (MERGED, USER)):
         return stamp
     known = [at for at in (low, exchange.sent) if at is not None]
     return min(stamp, max(known, default=stamp))
@@ -153,20 +117,11 @@ def _counts(said: Said, places: Sequence[int]) -> list[int]:
     return counts
 
 
-def _asked_output(exchange: Exchange, said: Said) -> int | None:
-    """What was asked for in all: each answer to a batch is to be as long."""
-    return min(exchange.asked_output * said.choices, LARGEST_COUNT) or None
-
-
-def _output_tokens(said: Said, tokens: Tokens) -> int | None:
-    return said.output_tokens if said.output_tokens is not None else len(tokens.ns) or None
-
-
 def _reasoning_tokens(said: Said, tokens: Tokens) -> int | None:
     """As the server counted them; by events where it counted nothing, and null where their share of its count is to be found."""
     if said.reasoning_tokens is not None:
         return said.reasoning_tokens
-    counts = [count for count, channel in zip(tokens.counts, tokens.channels) if channel == _REASONING]
+    counts = [count for count, channel in zip(tokens.chunk_tokens, tokens.chunk_channel) if channel == _REASONING]
     if counts and all(counts):
         return sum(counts)
     return len(counts) or None if said.output_tokens is None else None
@@ -175,4 +130,29 @@ def _reasoning_tokens(said: Said, tokens: Tokens) -> int | None:
 def _stamp(exchange: Exchange) -> str | None:
     if not exchange.stamps:
         return None
-    return "user" if USER in exchange.marks[1::3] else "kernel"
+    kinds = exchange.marks[1::3]
+    return "user" if USER in kinds else "virtual" if VIRTUAL in kinds else "kernel"
+
+
+def table(rows: Sequence[Row], *, urls: Sequence[str], model: str) -> pa.Table:
+    """The rows as a table of records.SCHEMA; `urls` are the servers by index."""
+    columns: dict[str, Any] = dict(zip(rows[0], zip(*map(dict.values, rows)))) if rows else dict.fromkeys(SCHEMA.names, ())
+    counts = [len(items) for items in columns["chunk_ns"]]
+    offsets = pa.array(np.concatenate(([0], np.cumsum(counts, dtype=np.int64))), pa.int32())
+    columns |= {"url": [urls[i] for i in columns["url"]], "model": [model] * len(rows)}
+    return pa.table([_column(field, columns[field.name], offsets) for field in SCHEMA], schema=SCHEMA)
+
+
+def _column(field: pa.Field, values: Sequence[Any], offsets: pa.Array) -> pa.Array:
+    if pa.types.is_list(field.type):
+        return _lists(field.type.value_type, values, offsets)
+    if pa.types.is_dictionary(field.type):
+        return pa.array(values, pa.string()).dictionary_encode()
+    return pa.array(values, field.type)
+
+
+def _lists(item: pa.DataType, values: Sequence[Sequence[int]], offsets: pa.Array) -> pa.ListArray:
+    flat = np.fromiter(chain.from_iterable(values), np.int64, count=offsets[-1].as_py())
+    if pa.types.is_dictionary(item):
+        return pa.ListArray.from_arrays(offsets, pa.DictionaryArray.from_arrays(pa.array(flat.astype(np.int8)), _CHANNEL_NAMES))
+    return pa.ListArray.from_arrays(offsets, pa.array(flat.astype(item.to_pandas_dtype(), copy=False)))

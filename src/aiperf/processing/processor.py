@@ -11,12 +11,10 @@ from aiperf.metrics.asides import as_json
 from aiperf.metrics.columns import with_metrics
 from aiperf.metrics.plugged import tried
 from aiperf.plugin import plugins
-from aiperf.processing.assembly import Assembly, Follower
+from aiperf.processing.assembly import DIED, Assembly, Follower, Whole
 from aiperf.processing.counting import Counting
-from aiperf.processing.derive import Row, row
-from aiperf.processing.tables import table
+from aiperf.processing.derive import Row, row, table
 from aiperf.processing.task import ProcessTask
-from aiperf.processing.unsent import DIED, unsent
 from aiperf.seams import Answer, Channel, Endpoint, Said
 from aiperf.spool import Exchange
 from aiperf.store.parquet import RecordsWriter, read_plan
@@ -42,37 +40,41 @@ def process_job(channel: Channel, task: ProcessTask) -> None:
 
 def _follow(channel: Channel, work: "Processor") -> bool:
     """Read until the parent says `finish`, and once more what is there then; false if the parent is gone."""
-    finish, beat = False, Heart(channel)
-    while not channel.closed:
-        finish = FINISH in channel.told() or finish
-        complete, busy = finish, False
+    parent = Parent(channel)
+    while parent.listens():
+        complete, busy = parent.finish, False
         for _ in work.frames():
             busy = True
-            finish = FINISH in channel.told() or finish
-            beat.beat()
-            if channel.closed:
+            if not parent.listens():
                 return False
         if complete:
+            work.cut_ns = parent.cut_ns
             return True
-        beat.beat()
         if not busy:
             clock.sleep(POLL_S)
     return False
 
 
 @dataclass(slots=True)
-class Heart:
-    """Tells twice a second that the processor is there: one that is not heard of when the load is over is ended."""
+class Parent:
+    """Is told twice a second that the processor is there: one that is not heard of when the load is over is ended."""
 
     channel: Channel
+    finish: bool = False
+    cut_ns: int | None = None
     at_ns: int = field(default_factory=clock.monotonic_ns)
 
-    def beat(self) -> None:
-        """Say so, if it is time."""
-        now = clock.monotonic_ns()
-        if now - self.at_ns > BEAT_NS:
+    def listens(self) -> bool:
+        """Hear whether it says `finish`, and where a stop rule has ended the plan; false if it is gone."""
+        for message in self.channel.told():
+            if message == FINISH:
+                self.finish = True
+            else:
+                _, self.cut_ns = message
+        if (now := clock.monotonic_ns()) - self.at_ns > BEAT_NS:
             self.at_ns = now
             self.channel.tell({"alive": True})
+        return not self.channel.closed
 
 
 @dataclass(slots=True)
@@ -87,8 +89,8 @@ class Tally:
 
     def note(self, made: Row, said: Said) -> None:
         """Count one request."""
-        if made.error is not None:
-            self.samples.setdefault(made.error, made.reason or "")
+        if made["error"] is not None:
+            self.samples.setdefault(made["error"], made["reason"] or "")
             return
         self.think_tags += said.think_tags
         self.usage_missing += said.output_tokens is None
@@ -106,24 +108,23 @@ class Processor:
         self._rows: list[Row] = []
         self._counting = Counting(task.tokenizer)
         self._tally = Tally()
+        self.cut_ns: int | None = None
 
     def frames(self) -> Iterator[None]:
         """Work through what has come; yields after each frame, so that the caller can stop."""
         for spool in self._spools:
             for frame in spool.frames():
                 for whole in self._assembly.complete(frame, spool.generator):
-                    self._add(whole.exchange, whole.due_ns, whole.generator)
+                    self._add(whole)
                 yield
 
     def finish(self) -> None:
         """Account for what a generator that died has left: answers without an end, and plans without a request."""
         for whole in self._assembly.left():
             whole.exchange.error, whole.exchange.reason = "abandoned", DIED
-            self._add(whole.exchange, whole.due_ns, whole.generator)
-        if self._task.plan is not None:
-            known, anchors, task = self._assembly.known, self._assembly.anchors, self._task
-            for exchange, due_ns in unsent(read_plan(self._task.plan), known, anchors, shard=task.shard, shards=task.shards):
-                self._add(exchange, due_ns, None)
+            self._add(whole)
+        for whole in self._assembly.missing(read_plan(self._task.plan), self.cut_ns) if self._task.plan is not None else ():
+            self._add(whole)
         if self._rows or not self._writer.rows:
             self._flush()
 
@@ -140,9 +141,9 @@ class Processor:
             "frames": sum(spool.frames_read for spool in self._spools),
         }
 
-    def _add(self, exchange: Exchange, due_ns: int | None, generator: int | None) -> None:
-        said = self._said(exchange)
-        made = row(exchange, said, due_ns=due_ns, generator=generator, plugin=self._aside(said))
+    def _add(self, whole: Whole) -> None:
+        said = self._said(whole.exchange)
+        made = row(whole.exchange, said, due_ns=whole.due_ns, generator=whole.generator, plugin=self._aside(said))
         self._tally.note(made, said)
         self._rows.append(made)
         self._counting.take(self._rows, said)

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from aiperf.config.dataset import Tokenizer
 from aiperf.config.endpoint import Endpoint
-from aiperf.config.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,5 +24,4 @@ class ProcessTask:
     plan: Path | None = None
     shard: int = 0
     shards: int = 1
-    template_tokens: int = 0
     tokenizer: Tokenizer = field(default_factory=Tokenizer)

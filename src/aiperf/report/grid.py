@@ -20,7 +20,7 @@ def grid(names: Sequence[str], rows: Sequence[Sequence[Any]], *, width: int | No
     wide = [max(len(name), *(len(row[i]) for row in cells)) if cells else len(name) for i, name in enumerate(names)]
     shown = _fitted(names, wide, width)
     right = [_is_of_numbers([row[i] for row in rows]) for i in range(len(names))]
-    lines = [_line([_cut(row[i], size) for i, size in enumerate(shown)], shown, right) for row in (list(names), *cells)]
+    lines = [_line([cut(row[i], size) for i, size in enumerate(shown)], shown, right) for row in (list(names), *cells)]
     lines.insert(1, _GAP.join("-" * size for size in shown))
     if len(shown) < len(names):
         lines.append(f"{len(names) - len(shown)} more columns do not fit: {', '.join(names[len(shown) :])}")
@@ -70,7 +70,8 @@ def _total(sizes: Sequence[int]) -> int:
     return sum(sizes) + len(_GAP) * (len(sizes) - 1)
 
 
-def _cut(text: str, size: int) -> str:
+def cut(text: str, size: int) -> str:
+    """A text of at most this many characters, with a sign where some are missing."""
     return text if len(text) <= size else f"{text[: size - 1]}…"
 
 

@@ -8,8 +8,6 @@ from typing import Any
 import msgspec
 import pyarrow as pa
 
-from aiperf.finite import scrub_non_finite
-
 _JSON = msgspec.json.Encoder(decimal_format="number")
 
 
@@ -26,7 +24,7 @@ def csv_text(names: Sequence[str], batches: Iterable[pa.RecordBatch]) -> Iterato
     """A line of names, then a line a row; null is an empty cell, lists and the like are JSON in theirs."""
     yield _lines([names])
     for batch in batches:
-        yield _lines(zip(*(_column(column) for column in batch.columns)))
+        yield _lines(map(_text, row) for row in values(batch))
 
 
 def json_text(names: Sequence[str], batches: Iterable[pa.RecordBatch]) -> Iterator[str]:
@@ -44,21 +42,15 @@ def values(batch: pa.RecordBatch) -> list[tuple[Any, ...]]:
     return list(zip(*(column.to_pylist() for column in batch.columns)))
 
 
-def _lines(rows: Iterable[Sequence[Any]]) -> str:
+def _lines(rows: Iterable[Iterable[Any]]) -> str:
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerows(rows)
     return out.getvalue()
 
 
-def _column(column: pa.Array) -> list[Any]:
-    """A column's cells; what csv itself would write in Python's words becomes text here."""
-    cells: list[Any] = column.to_pylist()
-    if pa.types.is_string(column.type) or pa.types.is_integer(column.type):
-        return cells
-    if pa.types.is_floating(column.type):
-        return [scrub_non_finite(cell) for cell in cells]
-    return [_text(cell) for cell in cells]
-
-
-def _text(cell: Any) -> str | None:
-    return cell if cell is None or isinstance(cell, str) else _JSON.encode(cell).decode().strip('"')
+def _text(cell: Any) -> Any:
+    """A cell as csv is to write it: what is no number is empty, and what would be Python's words is JSON."""
+    if type(cell) in (str, int):
+        return cell
+    text = _JSON.encode(cell).decode()
+    return "" if text == "null" else text.strip('"')

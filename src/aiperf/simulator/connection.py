@@ -4,56 +4,45 @@ import asyncio
 import contextlib
 import socket
 import struct
-import sys
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import httptools
 
 from aiperf.clock import SECOND, now_ns
 from aiperf.simulator.draws import request_number
+from aiperf.simulator.exchange import Request
 from aiperf.simulator.plan import Refusal
 from aiperf.simulator.script import refused
+from aiperf.simulator.service import Service
 
-HAS_STAMPS = sys.platform == "linux"
 SO_TIMESTAMPNS = 35
 
-_CORK = getattr(socket, "TCP_CORK", None)
 _TIMESPEC = struct.Struct("qq")
 _RESET = struct.pack("ii", 1, 0)
 _BUFFER = bytearray(256 * 1024)
 _VIEW = memoryview(_BUFFER)
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A request that has come whole. `arrived_ns` (CLOCK_REALTIME) is its last segment's stamp by the kernel, or the time it was read."""
-
-    method: bytes
-    path: bytes
-    number: int | None
-    body: bytes
-    arrived_ns: int
-    keep_alive: bool
-    version: str
-
-
 class _Incoming:
-    """Gathers requests from the parser's callbacks; `stamp_ns` is the stamp of the read that is being parsed."""
+    """Gathers requests from the parser's callbacks."""
 
-    __slots__ = ("_begun", "_body", "_number", "_parser", "_url", "stamp_ns", "whole")
+    __slots__ = ("_begun", "_body", "_number", "_parser", "_stamp_ns", "_url", "whole")
 
     def __init__(self) -> None:
         self.whole: deque[Request] = deque()
-        self.stamp_ns = 0
         self._parser = httptools.HttpRequestParser(self)
         self.on_message_begin()
         self._begun = False
 
-    def feed(self, data: memoryview) -> None:
-        self._parser.feed_data(data)
+    def read(self, sock: socket.socket) -> int:
+        """How many bytes have come, 0 at the end. Raises OSError, and HttpParserError or HttpParserUpgrade for what is no request."""
+        size, ancillary, _, _ = sock.recvmsg_into([_BUFFER], 64)
+        self._stamp_ns = _stamp_ns(ancillary[0][2]) if ancillary else now_ns()
+        if size:  # a parser that has failed would say so again, and the end would not be heard
+            self._parser.feed_data(_VIEW[:size])
+        return int(size)
 
     def drop(self) -> list[Request]:
         """Every request that nobody has seen yet, the last perhaps not whole; they are forgotten."""
@@ -83,31 +72,19 @@ class _Incoming:
     def _request(self) -> Request:
         parser, path, body = self._parser, self._url.partition(b"?")[0], b"".join(self._body)
         keep_alive, version = parser.should_keep_alive(), parser.get_http_version()
-        return Request(parser.get_method(), path, self._number, body, self.stamp_ns, keep_alive, version)
-
-
-class Host(Protocol):
-    """Who answers."""
-
-    loop: asyncio.AbstractEventLoop
-
-    def serve(self, connection: "Connection", request: Request) -> None:
-        """Answer now, or take the connection (`busy`) until `Connection.done`."""
-
-    def crossed(self, request: Request) -> None:
-        """A request, perhaps not whole, has come while its connection was being closed; it is lost."""
-
-    def gone(self, connection: "Connection") -> None:
-        """The connection is closed, whoever closed it, and whatever was under way on it is lost."""
+        return Request(parser.get_method(), path, self._number, body, self._stamp_ns, keep_alive, version)
 
 
 class Connection:
     """Reads and parses, keeps what the socket does not take, and closes. Of pipelined requests one is answered at a time."""
 
-    __slots__ = ("_closing", "_fd", "_host", "_incoming", "_leaving", "_out", "_sock", "_spring", "_timer", "busy")
+    __slots__ = ("_closed", "_closing", "_fd", "_incoming", "_leaving", "_loop", "_out", "_service", "_sock", "_spring", "_timer", "busy")
 
-    def __init__(self, sock: socket.socket, host: Host) -> None:
-        self._sock, self._host, self._fd = sock, host, sock.fileno()
+    def __init__(
+        self, sock: socket.socket, loop: asyncio.AbstractEventLoop, service: Service, *, closed: Callable[["Connection"], None]
+    ) -> None:
+        self._sock, self._fd = sock, sock.fileno()
+        self._loop, self._service, self._closed = loop, service, closed
         self.busy: Any = None
         self._closing = self._leaving = False
         self._out = bytearray()
@@ -115,7 +92,7 @@ class Connection:
         self._timer: asyncio.TimerHandle | None = None
         self._incoming = _Incoming()
         sock.setblocking(False)
-        host.loop.add_reader(self._fd, self._readable)
+        loop.add_reader(self._fd, self._readable)
 
     def send(self, data: bytes) -> None:
         """Write what the socket takes; the rest waits until it is writable. Does nothing once the connection is closed."""
@@ -133,45 +110,39 @@ class Connection:
             return
         if sent < len(data):
             self._out += data[sent:]
-            self._host.loop.add_writer(self._fd, self._writable)
+            self._loop.add_writer(self._fd, self._writable)
 
     def pour(self, spring: Callable[[], bytes]) -> None:
         """Send what `spring` gives, over and over, as fast as it is taken, until the connection is closed."""
         if self._fd >= 0:
             self._spring = spring
-            self._host.loop.add_writer(self._fd, self._writable)
+            self._loop.add_writer(self._fd, self._writable)
 
     def later(self, seconds: float, act: Callable[[], None]) -> None:
         """Call `act` in some time, unless the connection is closed or turns to another request before."""
         if self._fd >= 0:
-            self._timer = self._host.loop.call_later(seconds, act)
+            self._timer = self._loop.call_later(seconds, act)
 
-    def done(self, *, keep_alive: bool) -> None:
-        """The answer has been handed over: turn to the next request, or close once everything is written."""
+    def done(self, *, keep_alive: bool, unannounced: bool = False) -> None:
+        """Turn to the next request, or close once everything is written."""
         self.busy = None
-        self._closing = self._closing or not keep_alive
-        if self._closing and not self._out:
-            self.close()
+        self._leaving = self._leaving or unannounced
+        self._closing = self._closing or unannounced or not keep_alive
+        if not self._out:
+            self._end()
         self._next()
 
     def cork(self) -> None:
-        """Hold back what is sent from now on, until `leave`: then its end comes in one segment with the connection's (Linux)."""
-        if _CORK is not None and self._fd >= 0:
-            self._sock.setsockopt(socket.IPPROTO_TCP, _CORK, 1)
-
-    def leave(self) -> None:
-        """Close, once everything is written, what the client takes for kept."""
-        self.busy = None
-        self._closing = self._leaving = True
-        if not self._out:
-            self._part()
+        """Its end then comes in one segment with the connection's."""
+        if self._fd >= 0:
+            self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
 
     def leave_if_idle(self) -> None:
-        """The same, unless something waits to be read: then the connection is in use."""
+        """It is in use if something waits to be read."""
         try:
             self._sock.recv(1, socket.MSG_PEEK)
         except BlockingIOError:
-            self.leave()
+            self.done(keep_alive=False, unannounced=True)
         except OSError:
             self.close()
 
@@ -185,35 +156,33 @@ class Connection:
         """Close now; what has not been written is lost. A second call does nothing."""
         if self._fd < 0:
             return
-        self._host.loop.remove_reader(self._fd)
-        self._host.loop.remove_writer(self._fd)
+        self._loop.remove_reader(self._fd)
+        self._loop.remove_writer(self._fd)
         self._fd = -1
         if self._timer is not None:
             self._timer.cancel()
         self._sock.close()
         self._incoming.whole.clear()
-        self._host.gone(self)
+        self._service.gone(self)
+        self._closed(self)
 
     def _readable(self) -> None:
         try:
-            size, ancillary, _, _ = self._sock.recvmsg_into([_BUFFER], 64)
+            size = self._incoming.read(self._sock)
         except BlockingIOError:
             return
-        except OSError:
-            size = 0
-        if not size:
-            self.close()
-            return
-        self._incoming.stamp_ns = _stamp_ns(ancillary)
-        try:
-            self._incoming.feed(_VIEW[:size])
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as exc:
             self._closing = True
             if self.busy is None:  # else after the answer that is under way, and without a word
                 self.send(refused(Refusal(400, f"this is no HTTP request: {exc}")))
                 self.done(keep_alive=False)
             return
-        self._next()
+        except OSError:
+            size = 0
+        if size:
+            self._next()
+        else:
+            self.close()
 
     def _next(self) -> None:
         waiting = self._incoming.whole
@@ -221,7 +190,7 @@ class Connection:
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
-            self._host.serve(self, waiting.popleft())
+            self._service.serve(self, waiting.popleft())
 
     def _writable(self) -> None:
         if not self._out and self._spring is not None:
@@ -236,7 +205,11 @@ class Connection:
         del self._out[:sent]
         if self._out or self._spring is not None:
             return
-        self._host.loop.remove_writer(self._fd)
+        self._loop.remove_writer(self._fd)
+        self._end()
+
+    def _end(self) -> None:
+        """All is written."""
         if self._leaving:
             self._part()
         elif self._closing and self.busy is None:
@@ -248,21 +221,16 @@ class Connection:
             return
         with contextlib.suppress(OSError, httptools.HttpParserError, httptools.HttpParserUpgrade):
             self._sock.shutdown(socket.SHUT_RDWR)
-            size, ancillary, _, _ = self._sock.recvmsg_into([_BUFFER], 64)
-            self._incoming.stamp_ns = _stamp_ns(ancillary)
-            self._incoming.feed(_VIEW[:size])
+            self._incoming.read(self._sock)
         crossed = self._incoming.drop()
         for request in crossed:
-            self._host.crossed(request)
+            self._service.crossed(request)
         if crossed:
             self.reset()
         else:
             self.close()
 
 
-def _stamp_ns(ancillary: list[tuple[int, int, bytes]]) -> int:
-    for level, kind, data in ancillary:
-        if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
-            seconds, nanos = _TIMESPEC.unpack_from(data)
-            return int(seconds) * SECOND + int(nanos)
-    return now_ns()
+def _stamp_ns(timespec: bytes) -> int:
+    seconds, nanos = _TIMESPEC.unpack_from(timespec)
+    return int(seconds) * SECOND + int(nanos)

@@ -6,18 +6,11 @@ import struct
 from fractions import Fraction
 from hashlib import blake2b
 from itertools import accumulate
-from typing import Literal, get_args
 
-from aiperf.config.simulator import Faults
+from aiperf.config.simulator import SHARES, Faults, Speculative
 
-Fault = Literal[
-    "error_event", "truncated", "http_500", "reset", "reset_mid", "rate_limited", "http_400", "http_404_empty", "http_503_empty",
-    "error_named", "malformed", "stall", "slow_headers", "endless", "wrong_content_type", "garbage", "close_after", "close_idle",
-]  # fmt: skip
-"""What can go wrong with a request that has reached the server."""
-
-FAULTS: tuple[Fault, ...] = get_args(Fault)
-"""In the order in which their shares are laid side by side."""
+FAULTS = tuple(name for name in SHARES if name != "refused")
+"""What can go wrong with a request that has reached the server, in the order in which their shares are laid side by side."""
 
 RACED = "close_idle_raced"
 """In the log: a request that came while its connection was being closed for idleness, and was lost with it."""
@@ -50,7 +43,7 @@ class Fates:
         self._edges = tuple(zip(accumulate(share for share, _ in shares), (name for _, name in shares)))
         self._seed, self._arriving = seed, 1 - faults.refused
 
-    def of(self, number: int | None) -> Fault | None:
+    def of(self, number: int | None) -> str | None:
         """What goes wrong with a request, if anything does; never with one that has no number."""
         if number is None or not self._edges:
             return None
@@ -76,3 +69,14 @@ def noise_factors(variation: float, seed: int, number: int | None) -> tuple[floa
     sigma = math.sqrt(math.log1p(variation * variation))
     radius, angle, centre = sigma * math.sqrt(-2 * math.log(one)), 2 * math.pi * other, sigma * sigma / 2
     return math.exp(radius * math.cos(angle) - centre), math.exp(radius * math.sin(angle) - centre)
+
+
+def exponential_factor(seed: int, number: int) -> float:
+    """Exponential, of mean 1."""
+    return -math.log(uniforms(seed, number, b"service")[0])
+
+
+def accepted_drafts(options: Speculative, seed: int, number: int, *, place: int) -> int:
+    """How many tokens that are guessed behind this place of an answer are right: each with the same chance, if all before it are."""
+    drawn, chance = uniforms(seed, number, b"draft%d" % place)[0], options.acceptance
+    return next((right for right in range(options.tokens) if drawn > chance ** (right + 1)), options.tokens)

@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from functools import partial
 
 from aiperf.clock import MILLISECOND, SECOND
-from aiperf.simulator.draws import Fault
 from aiperf.simulator.exchange import Exchange
 from aiperf.simulator.plan import Refusal
 from aiperf.simulator.script import FAILED, http_answer, refused
@@ -19,7 +18,7 @@ _TLS_ALERT = b"\x15\x03\x03\x00\x02\x02\x46"
 def _instead(status: int | None, data: bytes, *, keep_alive: bool = True) -> Callable[[Exchange, int], None]:
     def answer(exchange: Exchange, _: int) -> None:
         exchange.status = status
-        exchange.connection.send(data)
+        exchange.line.send(data)
         exchange.end(complete=False, keep_alive=keep_alive)
 
     return answer
@@ -27,10 +26,10 @@ def _instead(status: int | None, data: bytes, *, keep_alive: bool = True) -> Cal
 
 def _break(exchange: Exchange, _: int) -> None:
     """Closing the connection ends the exchange."""
-    exchange.connection.reset()
+    exchange.line.reset()
 
 
-INSTEAD: Mapping[Fault | None, Callable[[Exchange, int], None]] = {
+INSTEAD: Mapping[str | None, Callable[[Exchange, int], None]] = {
     "http_500": _instead(500, refused(FAILED)),
     "rate_limited": _instead(429, refused(Refusal(429, "too many requests", "RateLimitError"), extra=b"Retry-After: 1\r\n")),
     "http_400": _instead(400, refused(Refusal(400, "the simulated server does not take this request"))),
@@ -44,35 +43,35 @@ INSTEAD: Mapping[Fault | None, Callable[[Exchange, int], None]] = {
 
 
 def _end(exchange: Exchange, data: bytes, _: Resume, *, complete: bool = False, keep_alive: bool = True) -> None:
-    exchange.connection.send(data)
+    exchange.line.send(data)
     exchange.end(complete=complete, keep_alive=keep_alive)
 
 
 def _break_off(exchange: Exchange, data: bytes, _: Resume) -> None:
-    exchange.connection.send(data)
-    exchange.connection.reset()
+    exchange.line.send(data)
+    exchange.line.reset()
 
 
 def _stall(exchange: Exchange, data: bytes, resume: Resume) -> None:
-    exchange.connection.send(data)
-    exchange.connection.later(exchange.faults.stall_s, resume)
+    exchange.line.send(data)
+    exchange.line.later(exchange.options.faults.stall_s, resume)
 
 
 def _close_after(exchange: Exchange, data: bytes, _: Resume) -> None:
     """Nothing can cross the end, since that of the answer comes with it."""
-    exchange.connection.cork()
-    exchange.connection.send(data)
-    exchange.leave()
+    exchange.line.cork()
+    exchange.line.send(data)
+    exchange.end(complete=True, unannounced=True)
 
 
 def _close_idle(exchange: Exchange, data: bytes, _: Resume) -> None:
-    connection = exchange.connection
-    connection.send(data)
-    connection.later(exchange.faults.idle_close_ms * MILLISECOND / SECOND, connection.leave_if_idle)
+    line = exchange.line
+    line.send(data)
+    line.later(exchange.options.faults.idle_close_ms * MILLISECOND / SECOND, line.leave_if_idle)
     exchange.end(complete=True)
 
 
-_ENDINGS: Mapping[Fault | None, Callable[[Exchange, bytes, Resume], None]] = {
+_ENDINGS: Mapping[str | None, Callable[[Exchange, bytes, Resume], None]] = {
     None: partial(_end, complete=True),
     "error_event": _end,
     "error_named": _end,

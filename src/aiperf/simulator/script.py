@@ -7,13 +7,12 @@ from typing import Any
 
 import msgspec
 
-from aiperf.simulator.draws import Fault
 from aiperf.simulator.plan import Api, Plan, Refusal
 
 _EVENT = b'data: {"id":"%s-%d","object":"%s","created":%d,"model":%s,"choices":['
 _DONE = b"data: [DONE]\n\n"
 _LAST_CHUNK = b"0\r\n\r\n"
-_WORD, _THOUGHT = " word", " thought"
+WORD, _THOUGHT = b" word", b" thought"
 _ERROR = {"message": "the simulated engine failed", "type": "InternalServerError", "code": 500}
 
 STREAM_HEAD = (
@@ -42,12 +41,12 @@ class _Form:
 _FORMS: Mapping[Api, _Form] = {
     "chat": _Form(
         b"chatcmpl", b"chat.completion.chunk", "chat.completion", b'{"index":%d,"delta":{%s},"finish_reason":%s}',
-        role=b'"role":"assistant","content":""', thought=b'"reasoning_content":"%s"' % _THOUGHT.encode(),
-        word=b'"content":"%s"' % _WORD.encode(), nothing=b"",
+        role=b'"role":"assistant","content":""', thought=b'"reasoning_content":"%s"',
+        word=b'"content":"%s"', nothing=b"",
     ),
     "completions": _Form(
         b"cmpl", b"text_completion", "text_completion", b'{"index":%d,%s,"logprobs":null,"finish_reason":%s}',
-        role=b"", thought=b"", word=b'"text":"%s"' % _WORD.encode(), nothing=b'"text":""',
+        role=b"", thought=b"", word=b'"text":"%s"', nothing=b'"text":""',
     ),
 }  # fmt: skip
 
@@ -58,73 +57,68 @@ def chunk(data: bytes) -> bytes:
 
 
 _END = chunk(_DONE) + _LAST_CHUNK
-_ERRORS: Mapping[Fault | None, bytes] = {
+_ERRORS: Mapping[str | None, bytes] = {
     "error_event": chunk(b"data: %s\n\n" % ERROR_BODY) + _LAST_CHUNK,
     "error_named": chunk(b"event: error\ndata: %s\n\n" % msgspec.json.encode(_ERROR)) + _LAST_CHUNK,
 }
-_OPEN_ENDED = ("truncated", "reset_mid", "stall")
+OPEN_ENDED = ("truncated", "reset_mid", "stall")
 
 
 class Script:
     """The bytes of one streamed answer, an HTTP chunk an event: `role`, `thought` and `word` (a token of each choice) and `end`."""
 
-    __slots__ = ("end", "role", "thought", "word")
+    __slots__ = ("_choices", "_form", "_joined", "_start", "end", "role", "thought", "word")
 
-    def __init__(self, plan: Plan, serial: int, created_s: int, model: bytes) -> None:
-        form = _FORMS[plan.api]
-        start = _EVENT % (form.id, serial, form.streamed, created_s, model)
-
-        def each(said: bytes, finish: bytes = b"null") -> bytes:
-            if plan.choices == 1:
-                return chunk(b"%s%s]}\n\n" % (start, form.choice % (0, said, finish)))
-            return b"".join([chunk(b"%s%s]}\n\n" % (start, form.choice % (index, said, finish))) for index in range(plan.choices)])
-
-        self.role = each(form.role) if form.role else b""
-        self.word = each(form.word)
-        self.thought = each(form.thought) if plan.reasoning else b""
+    def __init__(self, plan: Plan, serial: int, created_s: int, model: str) -> None:
+        form = self._form = _FORMS[plan.api]
+        start = self._start = _EVENT % (form.id, serial, form.streamed, created_s, msgspec.json.encode(model))
+        self._choices, self._joined = plan.choices, plan.joined
+        self.role = self._each(form.role) if form.role else b""
+        self.word = self._each(form.word % WORD)
+        self.thought = self._each(form.thought % _THOUGHT) if plan.reasoning else b""
         if plan.fault in _ERRORS:
             self.end = _ERRORS[plan.fault]
-        elif plan.fault in _OPEN_ENDED:
+        elif plan.fault in OPEN_ENDED:
             self.end = b""
         else:
             usage = chunk(b'%s],"usage":%s}\n\n' % (start, _usage(plan))) if plan.usage else b""
-            self.end = each(form.nothing, b'"length"' if plan.limited else b'"stop"') + usage + _END
+            self.end = self._each(form.nothing, b'"length"' if plan.limited else b'"stop"') + usage + _END
         if plan.fault == "malformed":
             self.end = chunk(start + b"\n\n") + self.end
+
+    def tokens(self, thoughts: int, words: int) -> bytes:
+        """What comes out together: an event for each token, or, where they are joined, for those of a kind."""
+        if not self._joined:
+            return self.thought * thoughts + self.word * words
+        form = self._form
+        thought = self._each(form.thought % (_THOUGHT * thoughts)) if thoughts else b""
+        return thought + (self._each(form.word % (WORD * words)) if words else b"")
+
+    def _each(self, said: bytes, finish: bytes = b"null") -> bytes:
+        """An event for every choice."""
+        start, form = self._start, self._form
+        return b"".join([chunk(b"%s%s]}\n\n" % (start, form.choice % (index, said, finish))) for index in range(self._choices)])
 
 
 def _usage(plan: Plan) -> bytes:
     generated = plan.tokens * plan.choices
-    counts: dict[str, Any] = {
-        "prompt_tokens": plan.prompt_tokens,
-        "completion_tokens": generated,
-        "total_tokens": plan.prompt_tokens + generated,
-    }
+    total = plan.prompt_tokens + generated
+    counts: dict[str, Any] = {"prompt_tokens": plan.prompt_tokens, "completion_tokens": generated, "total_tokens": total}
     return msgspec.json.encode(counts | ({"completion_tokens_details": {"reasoning_tokens": plan.reasoning}} if plan.reasoning else {}))
 
 
 def whole_answer(plan: Plan, serial: int, created_s: int, model: str) -> bytes:
     """The body of an answer that is not streamed."""
     form, finish = _FORMS[plan.api], "length" if plan.limited else "stop"
-    said = _message(plan) if plan.api == "chat" else {"text": _WORD * plan.tokens, "logprobs": None}
+    said = _message(plan) if plan.api == "chat" else {"text": WORD.decode() * plan.tokens, "logprobs": None}
     choices = [{"index": index, **said, "finish_reason": finish} for index in range(plan.choices)]
     answer = {"id": f"{form.id.decode()}-{serial}", "object": form.whole, "created": created_s, "model": model, "choices": choices}
     return msgspec.json.encode(answer | ({"usage": msgspec.Raw(_usage(plan))} if plan.usage else {}))
 
 
 def _message(plan: Plan) -> dict[str, Any]:
-    thoughts = {"reasoning_content": _THOUGHT * plan.reasoning} if plan.reasoning else {}
-    return {"message": {"role": "assistant", "content": _WORD * (plan.tokens - plan.reasoning), **thoughts}}
-
-
-def endless_answer(plan: Plan, serial: int, created_s: int, model: str) -> bytes:
-    """The beginning of such a body, up to its first word, as a chunk."""
-    return chunk(whole_answer(plan, serial, created_s, model).partition(_WORD.encode())[0])
-
-
-def endless_words(count: int) -> bytes:
-    """So many words of an answer that is not streamed, as a chunk."""
-    return chunk(_WORD.encode() * count)
+    thoughts = {"reasoning_content": _THOUGHT.decode() * plan.reasoning} if plan.reasoning else {}
+    return {"message": {"role": "assistant", "content": WORD.decode() * (plan.tokens - plan.reasoning), **thoughts}}
 
 
 def http_answer(status: int, body: bytes, content_type: bytes = b"application/json", *, extra: bytes = b"") -> bytes:

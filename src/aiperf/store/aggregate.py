@@ -5,10 +5,9 @@ is made in a copy beside the file, which then takes its name: a reader meets the
 """
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import NamedTuple
 
 import duckdb
 import pyarrow as pa
@@ -16,8 +15,8 @@ from duckdb import DuckDBPyConnection
 
 from aiperf import clock
 from aiperf.errors import ConfigError, MeasureError
-from aiperf.store import points, tables
-from aiperf.store.rows import Derived, Rows, Sweep, Trial, rows, trial_id
+from aiperf.store import tables
+from aiperf.store.rows import Derived, Sweep, Trial, rows, trial_id
 from aiperf.store.tables import NAME, SCHEMA_VERSION
 from aiperf.store.whole import unfinished
 
@@ -30,14 +29,6 @@ class NewerSchemaError(ConfigError):
     """A file that another version of aiperf wrote, whose tables this one may misread."""
 
 
-class RecordFile(NamedTuple):
-    """A Parquet file of records, whose they are, and under which name its campaign is shown."""
-
-    filename: str
-    campaign: str
-    trial_id: str
-
-
 def commit(folder: Path, sweep: Sweep, trials: Sequence[Trial] = (), *, derived: Sequence[Derived] = ()) -> None:
     """Put a sweep and some of its trials into a campaign's file, whole or not at all; those that are there are replaced.
 
@@ -47,12 +38,9 @@ def commit(folder: Path, sweep: Sweep, trials: Sequence[Trial] = (), *, derived:
     path = folder / NAME
     with unfinished(path) as part, _writer(path, part) as connection:
         if not path.exists():
-            connection.execute("CREATE TABLE about (schema_version VARCHAR, sweep_id VARCHAR)")
-            connection.execute("INSERT INTO about VALUES (?, ?)", [SCHEMA_VERSION, sweep.sweep_id])
-            for table in tables.TABLES:
-                connection.execute(tables.creation(table))
+            _create(connection, sweep.sweep_id)
         _replace(connection, found)
-        connection.execute(points.rebuild(connection.execute(points.PARAMS).fetchall()))
+        connection.execute(tables.rebuild(connection.execute(tables.PARAMS).fetchall()))
 
 
 def identity(connection: DuckDBPyConnection, attached: str, path: Path) -> str:
@@ -88,26 +76,27 @@ def attach(connection: DuckDBPyConnection, path: Path, name: str) -> None:
             return
 
 
-def record_files(folder: Path, sweep_id: str, campaign: str) -> list[RecordFile]:
-    """The records of a campaign's trials, where it now lies."""
-    found = sorted(folder.glob("trials/*/records/*.parquet"))
-    return [RecordFile(str(path), campaign, trial_id(sweep_id, path.parts[-3])) for path in found]
+def view_records(connection: DuckDBPyConnection, found: Iterable[tuple[Path, str, str]]) -> list[str]:
+    """Make the view `records` over the files of these (folder, sweep, name to show), where they now lie; returns the files.
 
-
-def view_records(connection: DuckDBPyConnection, files: Sequence[RecordFile]) -> None:
-    """Make the view `records` over these files, each row with its campaign and trial; without a file it is empty, but typed."""
+    Each row has its campaign and trial; without a file the view is empty, but typed.
+    """
+    files = [
+        {"filename": str(path), "campaign": campaign, "trial_id": trial_id(sweep_id, path.parts[-3])}
+        for folder, sweep_id, campaign in found
+        for path in sorted(folder.glob("trials/*/records/*.parquet"))
+    ]
     if not files:
-        columns = {"campaign": "VARCHAR", "trial_id": "VARCHAR", **tables.record_columns()}
-        connection.execute(f"CREATE TEMP VIEW records AS {tables.nothing(columns)}")
-        return
-    connection.register("_found", pa.Table.from_pylist([file._asdict() for file in files]))
-    connection.execute("CREATE TEMP TABLE _files AS SELECT * FROM _found")
-    connection.unregister("_found")
-    listed = tables.words(file.filename for file in files)
+        schema = pa.schema([("campaign", pa.string()), ("trial_id", pa.string()), *tables.record_columns()])
+        connection.register("records", schema.empty_table())
+        return []
+    connection.register("_files", pa.Table.from_pylist(files))
+    paths = [file["filename"] for file in files]
     connection.execute(
         "CREATE TEMP VIEW records AS SELECT f.campaign, f.trial_id, r.* EXCLUDE (filename) "  # noqa: S608 - every name is quoted
-        f"FROM read_parquet({listed}, filename = true, union_by_name = true) r JOIN _files f ON r.filename = f.filename"
+        f"FROM read_parquet({tables.words(paths)}, filename = true, union_by_name = true) r JOIN _files f ON r.filename = f.filename"
     )
+    return paths
 
 
 def first_line(exc: Exception) -> str:
@@ -137,16 +126,25 @@ def _writer(path: Path, part: Path) -> Iterator[DuckDBPyConnection]:
             log.unlink(missing_ok=True)
 
 
-def _replace(connection: DuckDBPyConnection, found: Rows) -> None:
+def _create(connection: DuckDBPyConnection, sweep_id: str) -> None:
+    connection.execute("CREATE TABLE about (schema_version VARCHAR, sweep_id VARCHAR)")
+    connection.execute("INSERT INTO about VALUES (?, ?)", [SCHEMA_VERSION, sweep_id])
+    for table, schema in tables.TABLES.items():
+        connection.from_arrow(schema.empty_table()).create(table)
+        if key := tables.KEYS.get(table):
+            connection.execute(f"ALTER TABLE {table} ADD PRIMARY KEY ({', '.join(key)})")
+
+
+def _replace(connection: DuckDBPyConnection, found: Mapping[str, pa.Table]) -> None:
     """Take away what is there of these trials and of the sweep, then add it anew; apart, since a key is free only after a commit."""
-    connection.execute("BEGIN")
-    for table, columns in tables.TABLES.items():
-        key, values = ("trial_id", list(found.trial_ids)) if "trial_id" in columns else ("sweep_id", [found.sweep_id])
-        connection.execute(f"DELETE FROM {table} WHERE {key} IN (SELECT unnest(?::VARCHAR[]))", [values])  # noqa: S608 - names of ours
-    connection.execute("COMMIT")
-    connection.execute("BEGIN")
-    for table in tables.TABLES:
-        connection.register("_rows", found.tables[table])
+    gone = {"trial_id": found["trials"]["trial_id"].to_pylist(), "sweep_id": found["sweeps"]["sweep_id"].to_pylist()}
+    connection.begin()
+    for table, schema in tables.TABLES.items():
+        key = "trial_id" if "trial_id" in schema.names else "sweep_id"
+        connection.execute(f"DELETE FROM {table} WHERE {key} IN (SELECT unnest(?::VARCHAR[]))", [gone[key]])  # noqa: S608 - names of ours
+    connection.commit()
+    connection.begin()
+    for table, added in found.items():
+        connection.register("_rows", added)
         connection.execute(f"INSERT INTO {table} BY NAME SELECT * FROM _rows")  # noqa: S608 - a name of ours
-        connection.unregister("_rows")
-    connection.execute("COMMIT")
+    connection.commit()

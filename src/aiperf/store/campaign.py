@@ -4,14 +4,13 @@ import json
 import secrets
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from aiperf import clock
-from aiperf.errors import ConfigError, MeasureError
+from aiperf.errors import ConfigError
 from aiperf.finite import scrub_non_finite
-from aiperf.store.whole import whole
+from aiperf.store.whole import unfinished
 
 _TRIAL = "trials/0001"
 
@@ -21,46 +20,23 @@ def run_name() -> str:
     return secrets.token_hex(3)
 
 
-@dataclass(frozen=True, slots=True)
 class Campaign:
-    """The folder of one run, `outputs/<name>/<UTC time>-<6 hex>/`, and the places in it."""
+    """The folder of one run, `outputs/<name>/<UTC time>-<6 hex>/`, and the places in it.
 
-    folder: Path
+    Of its `trial`: `spool` holds the raw stamps and bytes, `records` a row a request, `plan` what was planned, and `log` lines of
+    what went on, which several processes append.
+    """
 
-    @property
-    def trial(self) -> Path:
-        """The folder of the trial."""
-        return self.folder / _TRIAL
-
-    @property
-    def spool(self) -> Path:
-        """The raw stamps and bytes."""
-        return self.trial / "spool"
-
-    @property
-    def records(self) -> Path:
-        """A row a request."""
-        return self.trial / "records"
-
-    @property
-    def plan(self) -> Path:
-        """What was planned."""
-        return self.trial / "plan.parquet"
-
-    @property
-    def log(self) -> Path:
-        """What went on, in lines; several processes append to it."""
-        return self.trial / "run.log"
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.trial = folder, folder / _TRIAL
+        self.spool, self.records = self.trial / "spool", self.trial / "records"
+        self.plan, self.log = self.trial / "plan.parquet", self.trial / "run.log"
 
     def write(self, name: str, content: str | bytes) -> None:
         """Write a file whole, in a folder that is made for it. Raises MeasureError where the disk refuses."""
-        path = self.folder / name
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as exc:
-            raise MeasureError(f"{path}: cannot be written ({exc.strerror})") from exc
-        with whole(path) as file:
-            file.write(content.encode() if isinstance(content, str) else content)
+        with unfinished(self.folder / name) as part:
+            part.parent.mkdir(parents=True, exist_ok=True)
+            part.write_bytes(content.encode() if isinstance(content, str) else content)
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Write numbers and words; what is no number becomes null."""

@@ -5,11 +5,10 @@ Only what the statement names is loaded, into a database in memory that then see
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,19 +18,14 @@ from duckdb import DuckDBPyConnection, DuckDBPyRelation
 
 from aiperf.errors import AiperfError, ConfigError
 from aiperf.store import aggregate, statement, tables
-from aiperf.store.aggregate import NewerSchemaError, RecordFile
-from aiperf.store.points import HEADLINE, TRIAL, TYPES
-from aiperf.store.tables import ARROW, NAME, TABLES
+from aiperf.store.aggregate import NewerSchemaError
+from aiperf.store.tables import NAME, POINTS, TABLES, TRIAL
 
 KNOWN = (*TABLES, "points", "records")
 _MEMORY = "1GB"
 _MOST_WORKERS = 4
 _ROWS = 10_000
-_NAMED = {"campaign": "VARCHAR"}
-
-
-Points = Mapping[str, Sequence[Any]]
-"""The points of a campaign, by column; which it has differs, so they are held until all are known."""
+_CAMPAIGN = pa.field("campaign", pa.string())
 
 
 class Source(NamedTuple):
@@ -43,11 +37,10 @@ class Source(NamedTuple):
 
 @dataclass(slots=True)
 class _Loaded:
-    """What was found: the sweep of each campaign, its points and files of records, and what was left out and why."""
+    """What was found: the sweep of each campaign, its points, and what was left out and why."""
 
     sweeps: dict[Source, str] = field(default_factory=dict)
-    points: dict[str, Points] = field(default_factory=dict)
-    records: list[RecordFile] = field(default_factory=list)
+    points: dict[Source, list[dict[str, Any]]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 
@@ -80,7 +73,8 @@ def asked(sql: str, sources: Sequence[Source]) -> Iterator[Answer]:
         connection.execute(f"SET memory_limit = '{_MEMORY}'")
         connection.execute(f"SET temp_directory = {tables.text(spill)}")
         loaded = _load(connection, sources, wanted)
-        _lock(connection, [file.filename for file in loaded.records])
+        sweeps = loaded.sweeps.items() if "records" in wanted else ()
+        _lock(connection, aggregate.view_records(connection, [(at.folder, sweep_id, at.campaign) for at, sweep_id in sweeps]))
         with _as_mistakes():
             rows = _relation(connection, sql)  # read as they come, never all at once; before DuckDB 1.5 that had another name
             reader = rows.to_arrow_reader(_ROWS) if hasattr(rows, "to_arrow_reader") else rows.fetch_arrow_reader(_ROWS)
@@ -134,8 +128,8 @@ def _lock(connection: DuckDBPyConnection, files: Sequence[str]) -> None:
 
 
 def _load(connection: DuckDBPyConnection, sources: Sequence[Source], wanted: frozenset[str]) -> _Loaded:
-    for table, columns in TABLES.items():
-        connection.execute(f"CREATE TABLE {table} AS {tables.nothing({**_NAMED, **columns})}")
+    for table, schema in TABLES.items():
+        connection.from_arrow(pa.schema([_CAMPAIGN, *schema]).empty_table()).create(table)
     loaded = _Loaded()
     count = min(_MOST_WORKERS, os.cpu_count() or 1, len(sources))
     with ThreadPoolExecutor(count) as pool:
@@ -144,16 +138,12 @@ def _load(connection: DuckDBPyConnection, sources: Sequence[Source], wanted: fro
         job.result()
     if not loaded.sweeps:
         raise ConfigError("\n".join(["query: not one campaign can be read", *sorted(loaded.notes)]))
-    _without_copies(connection, loaded)
-    if loaded.points:
-        connection.register("_points", _united(loaded.points))
-    source = "SELECT * FROM _points" if loaded.points else tables.nothing({**_NAMED, **TYPES})
-    connection.execute(f"CREATE TABLE points AS {source}")
-    connection.unregister("_points")
-    if "records" in wanted:
-        found = (aggregate.record_files(source.folder, sweep, source.campaign) for source, sweep in sorted(loaded.sweeps.items()))
-        loaded.records += chain.from_iterable(found)
-    aggregate.view_records(connection, loaded.records)
+    _without_copies(loaded)
+    if loaded.notes:  # then rows of what is left out may be there
+        for table in wanted & TABLES.keys():
+            kept = [source.campaign for source in loaded.sweeps]
+            connection.execute(f"DELETE FROM {table} WHERE campaign NOT IN (SELECT unnest(?))", [kept])  # noqa: S608 - a name of ours
+    connection.register("points", _united([row for source in loaded.sweeps for row in loaded.points.get(source, ())]))
     return loaded
 
 
@@ -169,18 +159,18 @@ def _shard(connection: DuckDBPyConnection, sources: Sequence[Source], wanted: fr
 
 
 def _campaign(connection: DuckDBPyConnection, source: Source, wanted: frozenset[str], loaded: _Loaded, attached: str) -> str:
-    """Copy what is wanted of one campaign, all of it or nothing; returns its sweep."""
-    path = source.folder / NAME
+    """Copy what is wanted of one campaign; returns its sweep."""
+    path, campaign = source.folder / NAME, tables.text(source.campaign)
     aggregate.attach(connection, path, attached)
     try:
         sweep_id = aggregate.identity(connection, attached, path)
-        with _transaction(connection):
-            for table in wanted & TABLES.keys():
-                said = f"SELECT {tables.text(source.campaign)}, {', '.join(TABLES[table])} FROM {attached}.{table}"  # noqa: S608 - quoted, or ours
-                connection.execute(f"INSERT INTO {table} {said}")
+        for table in wanted & TABLES.keys():
+            said = f"SELECT {campaign}, {', '.join(TABLES[table].names)} FROM {attached}.{table}"  # noqa: S608 - quoted, or ours
+            connection.execute(f"INSERT INTO {table} {said}")
         if "points" in wanted:
-            cursor = connection.execute(f"SELECT * FROM {attached}.points")  # noqa: S608 - a name of ours
-            loaded.points[source.campaign] = dict(zip((str(name) for name, *_ in cursor.description), zip(*cursor.fetchall())))
+            cursor = connection.execute(f"SELECT {campaign} AS campaign, * FROM {attached}.points")  # noqa: S608 - quoted, or ours
+            names = [name for name, *_ in cursor.description]
+            loaded.points[source] = [dict(zip(names, row)) for row in cursor.fetchall()]
     except duckdb.Error as exc:
         raise ConfigError(f"{path}: cannot be read: {aggregate.first_line(exc)}") from exc
     finally:
@@ -188,48 +178,21 @@ def _campaign(connection: DuckDBPyConnection, source: Source, wanted: frozenset[
     return sweep_id
 
 
-@contextmanager
-def _transaction(connection: DuckDBPyConnection) -> Iterator[None]:
-    connection.execute("BEGIN")
-    try:
-        yield
-    except duckdb.Error:
-        connection.execute("ROLLBACK")
-        raise
-    connection.execute("COMMIT")
-
-
-def _without_copies(connection: DuckDBPyConnection, loaded: _Loaded) -> None:
-    """Of a campaign that lies there twice the first is kept, since its rows would count twice."""
+def _without_copies(loaded: _Loaded) -> None:
+    """Of a campaign that lies there twice the first is kept, since its rows would count twice; what is kept is in order then."""
     first: dict[str, Source] = {}
-    for source in sorted(loaded.sweeps):
-        other = first.setdefault(loaded.sweeps[source], source)
-        if other is source:
-            continue
-        del loaded.sweeps[source]
-        loaded.notes.append(f"left out: {source.folder / NAME}: a copy of {other.campaign}")
-        for table in TABLES:
-            connection.execute(f"DELETE FROM {table} WHERE campaign = ?", [source.campaign])  # noqa: S608 - a name of ours
-        loaded.points.pop(source.campaign, None)
+    for source, sweep_id in sorted(loaded.sweeps.items()):
+        other = first.setdefault(sweep_id, source)
+        if other is not source:
+            loaded.notes.append(f"left out: {source.folder / NAME}: a copy of {other.campaign}")
+    loaded.sweeps = {source: sweep_id for sweep_id, source in first.items()}
 
 
-def _united(found: Mapping[str, Points]) -> pa.Table:
+def _united(rows: list[dict[str, Any]]) -> pa.Table:
     """Points of campaigns with different parameters: all columns, one that is text somewhere as text everywhere."""
-    known = {name for points in found.values() for name in points}
-    order = [*TRIAL, *sorted(known - TYPES.keys()), *(column for _, _, column in HEADLINE)]
-    columns: dict[str, list[Any]] = {name: [] for name in ("campaign", *order)}
-    for campaign, points in sorted(found.items()):
-        count = len(points.get("trial_id", ()))
-        columns["campaign"] += [campaign] * count
-        for name in order:
-            columns[name] += points.get(name, [None] * count)
-    return pa.table({name: _array(values, {**_NAMED, **TYPES}.get(name)) for name, values in columns.items()})
-
-
-def _array(values: list[Any], kind: str | None) -> pa.Array:
-    if kind is not None:
-        return pa.array(values, ARROW[kind])
-    if any(isinstance(value, str) for value in values):
-        texts = [value if value is None or isinstance(value, str) else repr(value).removesuffix(".0") for value in values]
-        return pa.array(texts, pa.string())
-    return pa.array(values, pa.float64())
+    params = sorted({name for row in rows for name in row} - {"campaign", *POINTS.names})
+    texts = {name for name in params if any(isinstance(row.get(name), str) for row in rows)}
+    for row in rows:
+        row |= {name: repr(row[name]).removesuffix(".0") for name in texts & row.keys() if isinstance(row[name], float)}
+    kinds = [pa.field(name, pa.string() if name in texts else pa.float64()) for name in params]
+    return pa.Table.from_pylist(rows, pa.schema([_CAMPAIGN, *POINTS][: len(TRIAL) + 1] + kinds + [*POINTS][len(TRIAL) :]))

@@ -1,15 +1,22 @@
-"""Records and plans as Parquet: written to another name and renamed when whole, so that a file that exists is complete."""
+"""Records and plans as Parquet, and records as JSON lines: renamed when whole, so that a file that exists is complete."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from itertools import chain
 from pathlib import Path
 from types import TracebackType
 
+import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from aiperf.errors import MeasureError
-from aiperf.store.whole import unfinished
+from aiperf.results import Summary
+from aiperf.store.whole import unfinished, whole
+
+_ROWS = 1_000
+_JSON = msgspec.json.Encoder()
+"""Writes what is no number as null."""
 
 PLAN_SCHEMA = pa.schema(
     [
@@ -62,13 +69,27 @@ class RecordsWriter:
 
 def read_records(folder: Path) -> pa.Table:
     """All records of a trial in the order of their numbers. Raises MeasureError if there are none to read."""
-    paths = sorted(folder.glob("*.parquet"))
-    if not paths:
-        raise MeasureError(f"{folder}: no records here (*.parquet)")
     try:
-        return pa.concat_tables([_read(path) for path in paths]).combine_chunks().sort_by("request")
+        return pa.concat_tables([_read(path) for path in _files(folder)]).combine_chunks().sort_by("request")
     except pa.ArrowException as exc:
         raise MeasureError(f"{folder}: the records cannot be read: {exc}") from exc
+
+
+def export_jsonl(summary: Summary, trial: Path, /, *, name: str, records: Path) -> None:  # noqa: ARG001 - the seam's arguments
+    """Write all records of a folder into records.jsonl, an object a line with every column, for tools that read no Parquet.
+
+    Whole or not at all; memory stays that of one row group. Raises MeasureError as `read_records`, or where the disk refuses.
+    """
+    groups = chain.from_iterable(map(row_groups, _files(records)))
+    with whole(trial / "records.jsonl") as out:
+        for batch in chain.from_iterable(group.to_batches(max_chunksize=_ROWS) for group in groups):
+            out.writelines(_JSON.encode(row) + b"\n" for row in batch.to_pylist())
+
+
+def _files(folder: Path) -> list[Path]:
+    if not (found := sorted(folder.glob("*.parquet"))):
+        raise MeasureError(f"{folder}: no records here (*.parquet)")
+    return found
 
 
 def write_plan(path: Path, plan: pa.Table) -> None:

@@ -11,7 +11,7 @@ import pyarrow as pa
 from aiperf import clock
 from aiperf.finite import is_finite_value, scrub_non_finite
 from aiperf.results import Summary
-from aiperf.store.tables import ARROW, TABLES
+from aiperf.store.tables import TABLES
 
 Row = tuple[Any, ...]
 
@@ -65,31 +65,21 @@ class Derived:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """What is to be in each table, and what of it is to be replaced."""
-
-    sweep_id: str
-    trial_ids: tuple[str, ...]
-    tables: Mapping[str, pa.Table]
-
-
-def rows(sweep: Sweep, trials: Sequence[Trial], derived: Iterable[Derived]) -> Rows:
-    """Everything as rows, what is no number as null."""
+def rows(sweep: Sweep, trials: Sequence[Trial], derived: Iterable[Derived]) -> Mapping[str, pa.Table]:
+    """What is to be in each table, what is no number as null."""
     found: dict[str, list[Row]] = {table: [] for table in TABLES}
     found["sweeps"].append((
         sweep.sweep_id, sweep.name, sweep.planner, sweep.objective, sweep.state, sweep.stop_reason, _utc(sweep.started_ns),
         _utc(sweep.ended_ns), sweep.config,
     ))  # fmt: skip
     found["derived"] += [(sweep.sweep_id, one.name, scrub_non_finite(one.value), one.detail) for one in derived]
-    ids = []
     for trial in trials:
-        ids.append(trial_id(sweep.sweep_id, trial.dir))
-        found["trials"].append(_trial(ids[-1], sweep.sweep_id, trial))
-        found["params"] += [(ids[-1], name, *_param(value)) for name, value in trial.params.items()]
+        named = trial_id(sweep.sweep_id, trial.dir)
+        found["trials"].append(_trial(named, sweep.sweep_id, trial))
+        found["params"] += [(named, name, *_param(value)) for name, value in trial.params.items()]
         if trial.summary is not None:
-            _judged(found, ids[-1], trial.summary)
-    return Rows(sweep.sweep_id, tuple(ids), {table: _arrow(table, found[table]) for table in TABLES})
+            _judged(found, named, trial.summary)
+    return {table: pa.Table.from_pylist([dict(zip(schema.names, row)) for row in found[table]], schema) for table, schema in TABLES.items()}
 
 
 def trial_id(sweep_id: str, folder: str) -> str:
@@ -108,18 +98,13 @@ def flat(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
     return found
 
 
-def feasible(summary: Summary) -> bool | None:
-    """Whether every promise was kept, the gate's too; None where nothing was promised."""
-    return summary.gate_met and all(slo.met for slo in summary.slos) if summary.slos else None
-
-
 def _trial(named: str, sweep_id: str, trial: Trial) -> Row:
-    kept, word = trial.feasible, None
-    if trial.summary is not None:
-        kept, word = feasible(trial.summary) if kept is None else kept, trial.summary.verdict.word
+    kept, summary = trial.feasible, trial.summary
+    if kept is None and summary is not None and summary.slos:
+        kept = summary.gate_met and all(slo.met for slo in summary.slos)
     return (
-        named, sweep_id, trial.number, trial.repeat, trial.state, word, kept, scrub_non_finite(trial.objective),
-        _utc(trial.started_ns), _utc(trial.ended_ns), trial.dir, trial.error,
+        named, sweep_id, trial.number, trial.repeat, trial.state, summary and summary.verdict.word, kept,
+        scrub_non_finite(trial.objective), _utc(trial.started_ns), _utc(trial.ended_ns), trial.dir, trial.error,
     )  # fmt: skip
 
 
@@ -127,8 +112,9 @@ def _judged(found: dict[str, list[Row]], named: str, summary: Summary) -> None:
     judged = {metric.metric for metric in summary.metrics}  # of the whole run only what the window has not
     for metric in (*summary.metrics, *(metric for metric in summary.whole if metric.metric not in judged)):
         found["metrics"] += [
-            (named, metric.metric, stat, scrub_non_finite(value), metric.unit, metric.n, None, None, stat not in metric.unsupported)
+            (named, metric.metric, stat, scrub_non_finite(value), metric.unit, metric.n, *bounds, stat not in metric.unsupported)
             for stat, value in metric.stats.items()
+            for bounds in [metric.intervals.get(stat, (None, None))]
         ]
     found["reasons"] += [(named, reason.reason, reason.detail) for reason in summary.verdict.reasons]
     found["slos"] += [
@@ -146,8 +132,3 @@ def _param(value: Any) -> tuple[str | None, float | None]:
 
 def _utc(ns: int | None) -> int | None:
     return None if ns is None else ns // clock.MICROSECOND
-
-
-def _arrow(table: str, found: Sequence[Row]) -> pa.Table:
-    by_column = zip(*found) if found else ([] for _ in TABLES[table])
-    return pa.table({name: pa.array(values, ARROW[kind]) for (name, kind), values in zip(TABLES[table].items(), by_column)})

@@ -1,44 +1,42 @@
 """What a person asks in SQL, before it is run: one statement that reads, and the tables that it names."""
 
 import json
+import re
 from collections.abc import Collection, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import duckdb
 from duckdb import DuckDBPyConnection
 
 from aiperf.errors import ConfigError
 
-_WRITES = frozenset((
-    "alter", "analyze", "attach", "begin", "call", "checkpoint", "commit", "copy", "create", "deallocate", "delete", "detach", "drop",
-    "execute", "export", "import", "insert", "install", "load", "merge", "pragma", "prepare", "reset", "rollback", "set", "truncate",
-    "update", "use", "vacuum",
-))  # fmt: skip
-_READS = frozenset(("select", "with", "from", "pivot", "pivot_wider", "unpivot", "pivot_longer", "(", "values", "table"))
+_READS = frozenset(("select", "with", "from", "pivot", "pivot_wider", "unpivot", "pivot_longer", "values", "table"))
 _CHANGES = ("DELETE_", "INSERT_", "UPDATE_", "MERGE_")
+_CHANGE_INSIDE = re.compile(r"[()]\s*(delete|insert|update|merge)\b")
+_UNREAD = re.compile(r"""'[^']*'|"[^"]*"|--[^\n]*|/\*.*?\*/""", re.DOTALL)
+"""Texts, quoted names and comments: no keyword is in them."""
 _MOST_LINES = 8
-
-
-class Token(NamedTuple):
-    """A word of a statement, in lower case; what is quoted is no keyword."""
-
-    word: str
-    is_keyword: bool
 
 
 def named_tables(connection: DuckDBPyConnection, sql: str, known: Collection[str]) -> frozenset[str]:
     """Which of the known tables a statement may read. Raises ConfigError for what does not read, is several, or cannot be understood."""
-    tokens = _tokens(sql)
-    if ";" in [token.word for token in tokens[:-1]]:
+    try:
+        statements = duckdb.extract_statements(sql)
+    except duckdb.Error as exc:
+        raise ConfigError(complaint(exc)) from exc
+    if not statements:
+        raise ConfigError("query: the statement is empty; `aiperf query` alone shows examples")
+    plain = _UNREAD.sub(" ", sql.lower())
+    if len(statements) > 1 and ";" in plain.rstrip("; \t\r\n"):  # before DuckDB 1.5 a PIVOT alone is several
         raise ConfigError("query: one statement at a time, please")
-    tree = _tree(connection, sql)
-    if tree is None:  # a PIVOT: known by its words, which may be too many but never too few
-        if tokens[0].word not in _READS or any(token.is_keyword and token.word in _WRITES for token in tokens):
-            raise ConfigError(_only_reads(tokens[0].word))
-        return frozenset(token.word.strip('"') for token in tokens) & frozenset(known)
-    nodes = list(_nodes(tree))
-    changes = next((kind for node in nodes if (kind := str(node.get("type"))).startswith(_CHANGES)), None)
-    if changes is not None:
+    found = json.loads(connection.execute("SELECT json_serialize_sql(?)", [sql]).fetchall()[0][0])
+    if found["error"]:  # a PIVOT: known by its words, which may be too many but never too few
+        change, word = _CHANGE_INSIDE.search(plain), re.findall(r"\w+", plain)[0]
+        if change or word not in _READS:
+            raise ConfigError(_only_reads(change[1] if change else word))
+        return frozenset(re.findall(r"\w+", sql.lower())) & frozenset(known)
+    nodes = list(_nodes(found["statements"]))
+    if changes := next((kind for node in nodes if (kind := str(node.get("type"))).startswith(_CHANGES)), None):
         raise ConfigError(_only_reads(changes.partition("_")[0]))
     return frozenset(str(node["table_name"]).lower() for node in nodes if "table_name" in node) & frozenset(known)
 
@@ -54,27 +52,6 @@ def complaint(exc: Exception) -> str:
 
 def _only_reads(word: str) -> str:
     return f"query: {word.upper()} is refused: a query only reads (SELECT, WITH, FROM, PIVOT, DESCRIBE, SUMMARIZE)"
-
-
-def _tokens(sql: str) -> list[Token]:
-    """The words of a statement without comments. Raises ConfigError if there is none, or DuckDB cannot understand it."""
-    try:
-        duckdb.extract_statements(sql)
-    except duckdb.Error as exc:
-        raise ConfigError(complaint(exc)) from exc
-    raw, found = sql.encode(), duckdb.tokenize(sql)
-    ends = [start for start, _ in found[1:]] + [len(raw)]
-    kinds = [(raw[start:end].decode(errors="replace").strip().lower(), kind) for (start, kind), end in zip(found, ends)]
-    tokens = [Token(word, kind == duckdb.token_type.keyword) for word, kind in kinds if kind != duckdb.token_type.comment and word]
-    if not [token for token in tokens if token.word != ";"]:
-        raise ConfigError("query: the statement is empty; `aiperf query` alone shows examples")
-    return tokens
-
-
-def _tree(connection: DuckDBPyConnection, sql: str) -> Any | None:
-    """The statement as DuckDB's parser sees it; None for what it cannot write down."""
-    found = json.loads(connection.execute("SELECT json_serialize_sql(?)", [sql]).fetchall()[0][0])
-    return None if found["error"] else found["statements"]
 
 
 def _nodes(tree: Any) -> Iterator[dict[str, Any]]:

@@ -7,7 +7,7 @@ file is the JSON Schema of the layout.
 import csv
 import io
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,11 @@ from aiperf.finite import scrub_non_finite
 from aiperf.results import STATS, MetricValue, Slo, Summary, Timeline, Verdict, Window
 from aiperf.store.whole import whole
 
-SCHEMA_VERSION = "1.1"
+SCHEMA_VERSION = "1.2"
 JSON_NAME, CSV_NAME = "summary.json", "summary.csv"
-CSV_COLUMNS = ("metric", "unit", "n", *STATS, "unsupported", "whole", "note")
+_BOUNDED = ("avg", *(stat for stat in STATS if stat[0] == "p"))
+_BOUNDS = ("ci_low", "ci_high", "effective_n")
+CSV_COLUMNS = ("metric", "unit", "n", *STATS, "unsupported", "whole", "note", *(f"{stat}_{of}" for stat in _BOUNDED for of in _BOUNDS))
 
 
 def write(summary: Summary, folder: Path, *, name: str) -> None:
@@ -80,8 +82,9 @@ def as_csv(summary: Summary) -> str:
     """A row a metric, those of the judged window first, and a last row `verdict`.
 
     Columns are `metric,unit,n`, every statistic (empty where there is none), `unsupported` (statistics with too few samples,
-    a semicolon between them), `whole` (the value over the whole run, where there is one; the other columns are of the judged
-    window) and `note`, which holds VALID or INVALID in the verdict's row. Counts of the ledger are in summary.json.
+    a semicolon between them), `whole` (the value or mean over the whole run, where there is one; the other columns are of the
+    judged window), `note`, which holds VALID or INVALID in the verdict's row, and for the mean and each percentile the bounds of
+    its 95 % interval and its effective sample count. Counts of the ledger are in summary.json.
     """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
@@ -89,30 +92,45 @@ def as_csv(summary: Summary) -> str:
     whole = {metric.metric: metric for metric in summary.whole}
     writer.writerows(_cells(metric, whole.pop(metric.metric, None)) for metric in summary.metrics)
     writer.writerows(_cells(replace(metric, stats={}), metric) for metric in whole.values())
-    writer.writerow(("verdict", "", "", *[""] * len(STATS), "", "", summary.verdict.word))
+    writer.writerow(("verdict", "", "", *[""] * len(STATS), "", "", summary.verdict.word, *[""] * len(_BOUNDED) * len(_BOUNDS)))
     return out.getvalue()
 
 
 def _cells(metric: MetricValue, whole: MetricValue | None) -> tuple[object, ...]:
     stats = scrub_non_finite(dict(metric.stats))
     over_all = None if whole is None else scrub_non_finite(whole.stats["avg"])
-    return (metric.metric, metric.unit, metric.n, *(stats.get(stat) for stat in STATS), ";".join(metric.unsupported), over_all, "")
+    bounds = (cell for stat in _BOUNDED for cell in (*metric.intervals.get(stat, (None, None)), metric.effective.get(stat)))
+    plain = (metric.metric, metric.unit, metric.n, *(stats.get(stat) for stat in STATS), ";".join(metric.unsupported), over_all, "")
+    return (*plain, *bounds)
 
 
 def _by_tag(metrics: Iterable[MetricValue]) -> dict[str, Any]:
-    return {m.metric: {"unit": m.unit, "n": m.n, "stats": dict(m.stats), "unsupported": list(m.unsupported)} for m in metrics}
+    return {
+        m.metric: {
+            "unit": m.unit, "n": m.n, "stats": dict(m.stats), "unsupported": list(m.unsupported),
+            "intervals": {
+                stat: {"ci_low": low, "ci_high": high, "n": m.n, "effective_n": effective, "supported": stat not in m.unsupported}
+                for stat, effective in m.effective.items() for low, high in [m.intervals.get(stat, (None, None))]
+            },
+        }
+        for m in metrics
+    }  # fmt: skip
 
 
-def _metrics(found: Mapping[str, Any]) -> tuple[MetricValue, ...]:
-    return tuple(MetricValue(tag, m["unit"], m["stats"], m["n"], tuple(m["unsupported"])) for tag, m in found.items())
+def _metrics(found: Mapping[str, Any]) -> Iterator[MetricValue]:
+    for tag, of in found.items():
+        known = of.get("intervals", {})  # absent from summaries before 1.2
+        intervals = {stat: (one["ci_low"], one["ci_high"]) for stat, one in known.items() if one["ci_low"] is not None}
+        effective = {stat: one["effective_n"] for stat, one in known.items()}
+        yield MetricValue(tag, of["unit"], of["stats"], of["n"], tuple(of["unsupported"]), intervals, effective)
 
 
 def _summary(found: Mapping[str, Any]) -> Summary:
     window = found["window"]
     return Summary(
         window=Window(window["start_ns"], window["end_ns"], window["left_out_before"], window["left_out_after"]),
-        metrics=_metrics(found["metrics"]),
-        whole=_metrics(found["whole"]),
+        metrics=tuple(_metrics(found["metrics"])),
+        whole=tuple(_metrics(found["whole"])),
         counts=found["counts"],
         errors=found["errors"],
         samples=found["samples"],

@@ -8,12 +8,10 @@ The plugin is installed or registered. Some suites need more than its name, as a
 
 # ruff: noqa: E402 - pytest shows what an assertion saw in modules that it was told of before their import
 
-from importlib.util import find_spec
-
-if find_spec("pytest") is None:
-    raise ImportError("aiperf.testing needs pytest, which is not installed")
-
-import pytest
+try:
+    import pytest
+except ImportError as exc:
+    raise ImportError("aiperf.testing needs pytest, which is not installed") from exc
 
 pytest.register_assert_rewrite(f"{__name__}.planned", f"{__name__}.played")
 

@@ -12,6 +12,7 @@ import select
 import socket
 import ssl
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import httptools
 
@@ -29,17 +30,21 @@ _CONNECTING, _SHAKING, _BUSY, _IDLE, _CLOSED = range(5)
 _IN_PROGRESS = (errno.EINPROGRESS, errno.EWOULDBLOCK)
 
 
+@dataclass(slots=True)
 class Home:
-    """What the connections of a transport share: the loop, the load that is told, and the rules."""
+    """What the connections of a transport share: the loop, the load that is told, and the rules.
 
-    __slots__ = ("again", "flights", "hint", "most_bytes", "now", "over", "sockets")
+    `over` is told that a request is over on a connection, which may be idle now; `again` that one of which nothing was taken
+    in (head and body) is to go out on a new connection.
+    """
 
-    flights: Flights
-
-    def __init__(self, sockets: Sockets, hint: re.Pattern[bytes] | None, most_bytes: int, *, over: "OnOver", again: "OnAgain") -> None:
-        self.sockets, self.hint, self.most_bytes = sockets, hint, most_bytes
-        self.over, self.again = over, again
-        self.now = clock.now_ns
+    sockets: Sockets
+    hint: re.Pattern[bytes] | None
+    most_bytes: int
+    over: "Callable[[Connection, Exchange], None]"
+    again: Callable[[Exchange, bytes, bytes], None]
+    now: clock.Now = clock.now_ns
+    flights: Flights = field(init=False)
 
 
 class Connection:
@@ -101,7 +106,7 @@ class Connection:
         elif self._state == _CONNECTING:
             self._connected()
         elif self._state == _SHAKING:
-            self._shake_read()
+            self._shake()
 
     def fail(self, error: str, reason: str) -> None:
         """End the request with this class; the connection is closed."""
@@ -153,27 +158,20 @@ class Connection:
             return
         self._state = _SHAKING
         self._cipher = Cipher(self.origin.trust, self.origin.host)
-        self._shake(b"")
+        self._shake(reads=False)
 
-    def _shake_read(self) -> None:
-        try:
-            data = self._sock.recv(SIZE)
-        except BlockingIOError:
-            return
-        except OSError as exc:
-            self.fail("tls", f"{self.origin.url}: {exc.strerror} during the handshake")
-            return
-        if data:
-            self._shake(data)
-        else:
-            self.fail("tls", f"{self.origin.url}: closed during the handshake")
-
-    def _shake(self, data: bytes) -> None:
+    def _shake(self, *, reads: bool = True) -> None:
         cipher, exchange = self._cipher, self.exchange
         assert cipher is not None  # noqa: S101 - made when the connection stood
         assert exchange is not None  # noqa: S101 - only a request brings us here
         try:
+            data = self._sock.recv(SIZE) if reads else b""
+            if reads and not data:
+                self.fail("tls", f"{self.origin.url}: closed during the handshake")
+                return
             self._written += self._sock.send(cipher.shake(data))  # handshake messages are far smaller than the send buffer
+        except BlockingIOError:
+            return
         except ssl.SSLError as exc:
             self.fail("tls", f"{self.origin.url}: {exc.reason or exc}: {getattr(exc, 'verify_message', '') or exc.strerror}")
             return
@@ -388,10 +386,3 @@ class Connection:
         except OSError:
             pass
         self.close()
-
-
-OnOver = Callable[[Connection, Exchange], None]
-"""Told that a request is over on a connection, which may be idle now."""
-
-OnAgain = Callable[[Exchange, bytes, bytes], None]
-"""Told that a request, of which nothing was taken in, is to go out on a new connection; head and body."""

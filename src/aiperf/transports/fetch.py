@@ -22,13 +22,10 @@ class HttpFetch:
 
     def __call__(self, url: str, body: bytes | None = None, *, timeout_s: float = 5.0) -> Response:
         """Status, headers (lower case) and body. Raises MeasureError with what was tried."""
-        return self._fetched(url, body, timeout_s=timeout_s, watch_s=None)[0]
+        return self.watched(url, body, timeout_s=timeout_s, watch_s=None)[0]
 
-    def watched(self, url: str, body: bytes, *, timeout_s: float) -> tuple[Response, bool]:
-        """The same, and whether the server then closed a connection that it had promised to keep."""
-        return self._fetched(url, body, timeout_s=timeout_s, watch_s=_WATCH_S)
-
-    def _fetched(self, url: str, body: bytes | None, *, timeout_s: float, watch_s: float | None) -> tuple[Response, bool]:
+    def watched(self, url: str, body: bytes | None, *, timeout_s: float, watch_s: float | None = _WATCH_S) -> tuple[Response, bool]:
+        """The same, and whether the server then, within `watch_s`, closed a connection that it had promised to keep."""
         parts = urlsplit(url)
         method = "GET" if body is None else "POST"
         host, wait_s = parts.hostname or "", min(timeout_s, _CONNECT_S)

@@ -62,6 +62,8 @@ def reached(places: Sequence[Place]) -> Place:
 
 def _origin(url: str, *, headers: Mapping[str, str], run: str, ca_path: str | None) -> Origin:
     parts = urlsplit(url)
+    if parts.scheme == "memory":  # a server in this process has a path alone
+        return Origin(url, "", ("", 0), socket.AF_UNSPEC, b"POST %b" % parts.path.encode())
     host, secure = parts.hostname or "", parts.scheme == "https"
     port = parts.port or (443 if secure else 80)
     try:

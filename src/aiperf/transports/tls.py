@@ -2,6 +2,7 @@
 
 import ssl
 import struct
+from contextlib import suppress
 
 from aiperf.errors import ConfigError
 
@@ -37,11 +38,9 @@ class Cipher:
     def shake(self, received: bytes = b"") -> bytes:
         """Go on with the handshake; what to send. `done` says that it is over. Raises ssl.SSLError."""
         self._in.write(received)
-        try:
+        with suppress(ssl.SSLWantReadError):
             self._tls.do_handshake()
             self.done = True
-        except ssl.SSLWantReadError:
-            pass
         return self._out.read()
 
     def seal(self, plain: bytes) -> bytes:
@@ -53,15 +52,12 @@ class Cipher:
         """What the received bytes say, as far as their records are whole. Raises ssl.SSLError."""
         self._in.write(received)
         plain = []
-        while True:
-            try:
-                piece = self._tls.read(_CHUNK)
-            except ssl.SSLWantReadError:
-                break
-            except ssl.SSLZeroReturnError:
-                piece = b""
-            if not piece:
-                self.shut = True
-                break
-            plain.append(piece)
+        try:
+            while piece := self._tls.read(_CHUNK):
+                plain.append(piece)
+            self.shut = True
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLZeroReturnError:
+            self.shut = True
         return b"".join(plain)

@@ -1,166 +1,113 @@
-"""How a moment of the load looks: a bar and a grid of figures whose places and widths do not change. Imports rich."""
+"""How a moment of the load looks, and how it is drawn again and again as a terminal's last lines. Imports rich.
 
-import io
+Nothing is switched that would have to be switched back: the cursor stays visible, below what is drawn, and the lines
+are no wider than the terminal, so that whoever ends us, and however, finds the terminal as it was.
+"""
+
+import os
+import re
+import select
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from datetime import timedelta
+from typing import TextIO
 
-from rich.console import Console
+from rich.columns import Columns
+from rich.console import Console, Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Column, Table
 from rich.text import Text
 
-from aiperf.results import Outlook
 from aiperf.ui.progress import Standing
 
-LATE_MS, FULL, BEHIND, SILENT_S = 1.0, 0.9, 0.98, 1.5
-"""What is worth a colour or a line: lateness, busyness and silence above these, a rate below this share of what was asked."""
+LATE_MS, FULL, SILENT_S = 1.0, 0.9, 1.5
+"""Lateness, busyness and silence of the load generator that are worth a line."""
 
-_LABELS, _VALUE, _GAP = (11, 9, 7, 6), 8, 5
-_BAR, _HEAD = 8, 36
-_CLASSES = 4
-
-Cell = tuple[str, str, str]
-"""A figure: its name, its value and its style."""
+_STYLE = re.compile(r"\x1b\[[\d;]*m")
 
 
 class Panel:
-    """Draws for one terminal: its colours, its encoding; whoever sets NO_COLOR gets none."""
+    """Draws on the terminal behind a stream, by its colours and encoding; whoever sets NO_COLOR gets none.
 
-    def __init__(self, encoding: str, outlook: Outlook) -> None:
-        nowhere = io.TextIOWrapper(io.BytesIO(), encoding)  # rich writes nothing: what it would write is caught
-        self._console = Console(file=nowhere, force_terminal=True, highlight=False, width=80, height=25)
-        self._outlook = outlook
+    It writes past any buffer of Python's: a thread that hangs in it (a terminal can be paused) holds no lock.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._fd, self._encoding = stream.fileno(), stream.encoding
+        self._console = Console(file=stream, force_terminal=True, highlight=False, width=80, height=25)  # what it would write is caught
+        self._drawn: Sequence[str] = ()
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Columns and lines; the usual ones where the terminal does not say."""
+        columns = lines = 0
+        with suppress(OSError):
+            columns, lines = os.get_terminal_size(self._fd)
+        return columns or 80, lines or 24
 
     def rows(self, at: Standing | None, columns: int) -> list[str]:
-        """The moment in at most `columns` - 1 columns, as few figures as fit."""
-        if at is None:
-            return self._drawn([Text("waiting for the load to begin", "dim")], columns)
-        number, gap, span = _grid(columns - 1)
-        figures = _figures(at, self._outlook, is_wide=number == len(_LABELS))
-        lines = (_line(cells[:number], gap) for cells in figures)
-        notes = (Text(f"{label:<{_LABELS[0]}} {text}", style) for label, text, style in _notes(at))
-        return self._drawn([self._headline(at, span), *lines, *notes], columns)
-
-    def last(self, at: Standing | None, columns: int) -> list[str]:
-        """What is left when the load is over: one line, none where it never began."""
-        if at is None:
-            return []
-        pace = f" ({at.sent / at.elapsed_s:,.1f}/s)" if at.elapsed_s > 0 else ""
-        failed = (f"{at.failures:,} failed", "red" if at.failures else "")
-        said = Text.assemble(f"{at.phase} {clock_face(at.elapsed_s)}: {at.sent:,} sent, ", failed, f", {at.done:,} done{pace}")
-        return self._drawn([said], columns)
-
-    def _drawn(self, lines: Iterable[Text], columns: int) -> list[str]:
+        """The moment in at most `columns` - 1 columns."""
         self._console.width = max(1, columns - 1)
+        parts = [Text("waiting for the load to begin", "dim")] if at is None else _parts(at)
         with self._console.capture() as caught:
-            for line in lines:
-                line.rstrip()
-                self._console.print(line, no_wrap=True, overflow="crop" if self._console.options.ascii_only else "ellipsis")
+            self._console.print(Group(*parts), no_wrap=True, overflow="crop")
         return caught.get().splitlines()
 
-    def _headline(self, at: Standing, span: int) -> Text:
-        """Phase, bar, per cent, time gone, time left; in narrow terminals the time left goes first, then the bar."""
-        name = Text(f"{at.phase[: _LABELS[0]]:<{_LABELS[0]}} ", "bold")
-        share = f"{100 * at.fraction:>5.0f} %" if at.fraction is not None else ""
-        tail = Text.assemble((share, "bold"), f"{clock_face(at.elapsed_s):>9}")
-        left, room = f"{_left(at):>14}", span - len(name) - len(tail)
-        if room - len(left) >= _BAR:
-            tail.append(left, "dim")
-            room -= len(left)
-        return Text.assemble(name, self._bar(at, room) if room >= _BAR else "", tail)
+    def draw(self, rows: Sequence[str], above: Sequence[str] = ()) -> None:
+        """Replace what was drawn; `above` are lines that stay, and go up with everything before them.
 
-    def _bar(self, at: Standing, width: int) -> Text:
-        full, half, rest = ("#", "", ".") if self._console.options.ascii_only else ("━", "╸", "─")
-        if at.fraction is None:  # a runner goes to and fro: something is going on, nobody knows for how long
-            place = round(abs((at.elapsed_s / 4) % 2 - 1) * (width - 3))
-            return Text.assemble((rest * place, "dim"), (full * 3, "cyan"), (rest * (width - 3 - place), "dim"))
-        done, odd = divmod(int(2 * width * at.fraction), 2)
-        bar = full * done + half * odd
-        return Text.assemble((bar, "cyan" if at.fraction < 1 else "green"), (rest * (width - len(bar)), "dim"))
-
-
-def count(n: int) -> str:
-    """A count in at most eight columns."""
-    return f"{n:,}" if n < 1_000_000 else f"{n / 1_000_000:,.3f}M"
+        While another program has the terminal nothing is drawn, and what must be said is said below what that wrote.
+        """
+        columns, lines = self.size
+        is_ours = True
+        with suppress(OSError):  # where it cannot be known
+            is_ours = os.tcgetpgrp(self._fd) == os.getpgrp()
+        back = sum(max(1, -(-len(_STYLE.sub("", row)) // columns)) for row in self._drawn)  # also where a narrower terminal has folded them
+        start = "\r" + (f"\x1b[{back}A" if back else "") + "\x1b[J"
+        self._drawn = rows[: max(1, lines - 1)] if is_ours else ()
+        text = "".join(f"{line}\n" for line in (*above, *self._drawn))
+        rest = ((start if is_ours else "") + text).encode(self._encoding, "replace")
+        with suppress(OSError):  # a terminal that is gone is left alone
+            while rest:
+                select.select((), (self._fd,), ())
+                rest = rest[os.write(self._fd, rest) :]
 
 
-def rate(per_s: float | None) -> str:
-    """Arrivals a second."""
-    return "-" if per_s is None else f"{per_s:,.{1 if per_s < 1000 else 0}f}/s"
+def _parts(at: Standing) -> Iterator[RenderableType]:
+    share, left = f"{100 * at.fraction:.0f} %" if at.fraction is not None else "", ""
+    if at.left_s is not None and not at.is_over:
+        left = f"{timedelta(seconds=int(at.left_s + 1))} left" if at.left_s > 0 else "finishing"
+    head = Table.grid("", Column(ratio=1), Column(no_wrap=True, overflow="crop"), padding=(0, 1), expand=True)
+    bar = ProgressBar(1 if share else None, at.fraction or 0, animation_time=at.elapsed_s)
+    phase = Text(at.phase, "bold", no_wrap=True, overflow="crop")
+    head.add_row(phase, bar, Text(f"{share:>5}  {timedelta(seconds=int(at.elapsed_s))}  {left:<12}"))
+    yield head
+    yield Columns(_figures(at), padding=(0, 3))
+    yield from _notes(at)
 
 
-def time_ms(ms: float | None) -> str:
-    """A duration with three digits that mean something."""
-    if ms is None:
-        return "-"
-    if ms >= 10_000:
-        return f"{ms / 1000:,.1f} s"
-    return f"{ms:,.{2 if ms < 10 else 1 if ms < 100 else 0}f} ms"
-
-
-def clock_face(seconds: float) -> str:
-    """Minutes and seconds, from an hour on hours too."""
-    minutes, rest = divmod(int(seconds), 60)
-    return f"{minutes}:{rest:02d}" if minutes < 60 else f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
-
-
-def _grid(width: int) -> tuple[int, int, int]:
-    """How many columns of figures fit, the gap between them, and how wide the whole is."""
-    for number in range(len(_LABELS), 1, -1):
-        bare = sum(_LABELS[:number]) + number * (_VALUE + 1)
-        gap = min(_GAP, (width - bare) // (number - 1))
-        if gap > 0:
-            return number, gap, bare + (number - 1) * gap
-    return 1, 0, min(width, _HEAD)
-
-
-def _left(at: Standing) -> str:
-    if at.left_s is None:
-        return ""
-    if at.left_s > 0:
-        return f"{clock_face(at.left_s + 1)} left"
-    return "done" if at.is_over else "finishing"
-
-
-def _line(cells: Iterable[Cell], gap: int) -> Text:
-    line = Text()
-    for (label, value, style), width in zip(cells, _LABELS):
-        line.append(f"{label:<{width}} ", "dim").append(f"{value:>{_VALUE}}", style).append(" " * gap)
-    return line
-
-
-def _figures(at: Standing, outlook: Outlook, *, is_wide: bool) -> Iterator[list[Cell]]:
-    """The rows of figures; the last two are one where there is room, how the load generator fares at its end."""
-    failed = ("failed", count(at.failures), "bold red" if at.failures else "")
-    yield [("sent", count(at.sent), ""), ("in flight", count(at.in_flight), ""), ("done", count(at.done), ""), failed]
-    yield list(_rates(at, outlook))
-    first, p99 = at.first_ms
-    firsts = [("first event", time_ms(first), "cyan"), ("its p99", time_ms(p99), "cyan")]
-    is_late, is_full = at.late_ms > LATE_MS, at.busy > FULL
-    own = [
-        ("busy", f"{'! ' if is_full else ''}{100 * at.busy:.0f} %", "bold yellow" if is_full else ""),
-        ("late", time_ms(at.late_ms) if is_late else "< 1 ms", "bold yellow" if is_late else "dim"),
+def _figures(at: Standing) -> Iterator[Text]:
+    """Each is as wide as the others, so that they stay in their places; as many are in a row as fit."""
+    figures = [
+        ("sent", f"{at.sent:,}", ""),
+        ("in flight", f"{at.in_flight:,}", ""),
+        ("done", f"{at.done:,}", ""),
+        ("failed", f"{at.failures:,}", "bold red" if at.failures else ""),
+        ("asked", "-" if at.asked is None else f"{at.asked:,.1f}/s", ""),
+        ("reached", "-" if at.reached is None else f"{at.reached:,.1f}/s", ""),
+        ("first event", "-" if at.first_ms is None else f"{at.first_ms:,.2f} ms", "cyan"),
     ]
-    yield from [[*firsts, *own]] if is_wide else [firsts, own]
+    for label, value, style in figures:
+        yield Text.assemble((f"{label:<11} ", "dim"), (f"{value:>12}", style), no_wrap=True, overflow="crop")
 
 
-def _rates(at: Standing, outlook: Outlook) -> Iterator[Cell]:
-    is_open = outlook.rate is not None
-    if is_open:
-        yield "asked", rate(at.asked), ""
-    is_behind = is_open and at.asked is not None and at.reached is not None and at.reached < BEHIND * at.asked
-    yield "reached", rate(at.reached), "yellow" if is_behind else ""
-    if is_open:
-        yield "planned", rate(outlook.rate), ""
-    if outlook.concurrency is not None:
-        yield "cap" if is_open else "level", count(outlook.concurrency), ""
-
-
-def _notes(at: Standing) -> Iterator[Cell]:
-    """Lines that are only there when there is something to say."""
+def _notes(at: Standing) -> Iterator[Text]:
+    """Lines that are only there when there is something to say: of failures, and of how the load generator fares."""
     if at.failures:
-        named = [f"{name} {number:,}" for name, number in Counter(at.failed).most_common(_CLASSES)]
-        named += ["..."] * (len(at.failed) > _CLASSES)
-        yield "failures", f"{at.failures:,}: {', '.join(named)}", "red"
-    if at.busy > FULL:
-        yield "full", "generator at its limit", "yellow"
-    if at.silent_s >= SILENT_S and not at.is_over:
-        yield "silent", f"generator, for {at.silent_s:.0f} s", "yellow"
+        yield Text(f"failures    {', '.join(f'{name} {number:,}' for name, number in Counter(at.failed).most_common())}", "red")
+    own = [f"at its limit ({100 * at.busy:.0f} % busy)"] if at.busy > FULL else []
+    own += [f"{at.late_ms:,.1f} ms late"] if at.late_ms > LATE_MS else []
+    own += [f"silent for {at.silent_s:.0f} s"] if at.silent_s >= SILENT_S and not at.is_over else []
+    if own:
+        yield Text(f"generator   {', '.join(own)}", "yellow")

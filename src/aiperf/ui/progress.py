@@ -4,11 +4,9 @@ Each generator's times are taken from its own first pulse on, so that generators
 be added up.
 """
 
-from bisect import bisect_left
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from itertools import accumulate
 
 from msgspec import structs
 
@@ -26,9 +24,9 @@ _NOTHING = Pulse(0, 0, "", 0, 0, 0, 0, {}, 0, 0, 0.0, {}, {})
 class Standing:
     """What can be seen at one moment; counts and seconds are those of the present phase, over all generators.
 
-    `asked` and `reached` are arrivals a second in the last two (None: too early to say), `pace` answers a second over the
-    last half minute at most, `first_ms` median and p99 of the latest first events (None: too few). `requests` and
-    `seconds` end the phase, where they are known; `silent_s` is how long no pulse has come.
+    `requests` and `seconds` end the phase, where they are known; `asked` and `reached` are arrivals a second in the last two
+    (None: nobody asks for a rate, or too early to say), `pace` answers a second over the last half minute at most, `first_ms`
+    the median of the latest first events (None: too few); `silent_s` is how long no pulse has come.
     """
 
     phase: str
@@ -42,7 +40,7 @@ class Standing:
     asked: float | None = None
     reached: float | None = None
     pace: float | None = None
-    first_ms: tuple[float | None, float | None] = (None, None)
+    first_ms: float | None = None
     late_ms: float = 0.0
     busy: float = 0.0
     silent_s: float = 0.0
@@ -56,6 +54,13 @@ class Standing:
     def failures(self) -> int:
         """Failed requests of all classes."""
         return sum(self.failed.values())
+
+    def words(self, answers_per_s: float) -> str:
+        """The moment as a line of text; the phase's seconds are told where no number of requests ends it."""
+        elapsed = f"{self.elapsed_s:.0f}" + (f"/{self.seconds:.0f}" if self.requests is None and self.seconds else "")
+        sent = f"{self.sent:,}" + (f"/{self.requests:,}" if self.requests is not None else "")
+        counts = f"sent {sent}, in flight {self.in_flight:,}, done {self.done:,}, failed {self.failures:,}"
+        return f"{self.phase} {elapsed} s: {counts}, {answers_per_s:,.1f} requests/s"
 
     @property
     def is_over(self) -> bool:
@@ -102,7 +107,7 @@ class Progress:
         self.now_ns = max(self.now_ns, pulse.at_ns)
         while self.now_ns - self._pulses[0].at_ns > _KEPT_NS:
             self._pulses.popleft()
-        if not self._phase or self._order.get(pulse.phase, 0) > self._order.get(self._phase, 0):
+        if self._order.get(pulse.phase, 0) > self._order.get(self._phase, -1):
             self._phase, self._began_ns = pulse.phase, self.now_ns
 
     @property
@@ -117,8 +122,8 @@ class Progress:
         latest = self._latest.values()
         here = [(pulse, self._before[pulse.generator]) for pulse in latest if pulse.phase == self._phase]
         failed = sum((Counter(pulse.failed) - Counter(before.failed) for pulse, before in here), Counter[str]())
-        requests, seconds = self._outlook.phases.get(self._phase, (None, None))
-        gone_ns, rates_from_ns = self.now_ns - self._began_ns, self.now_ns - _RATE_NS
+        gone_ns = self.now_ns - self._began_ns
+        rates_from_ns = self.now_ns - (_RATE_NS if silent_ns <= SECOND else 0)  # while no pulse comes, nobody knows them
         return Standing(
             self._phase,
             sum(pulse.sent - before.sent for pulse, before in here),
@@ -126,10 +131,9 @@ class Progress:
             {name: count for name, count in failed.items() if name not in NOT_FAILURES},
             sum(pulse.in_flight for pulse in latest),
             (gone_ns + silent_ns) / SECOND,
-            requests=requests,
-            seconds=seconds,
-            asked=self._per_s(lambda pulse: pulse.due, rates_from_ns) if silent_ns <= SECOND else None,
-            reached=self._per_s(lambda pulse: pulse.sent, rates_from_ns) if silent_ns <= SECOND else None,
+            *self._outlook.phases.get(self._phase, (None, None)),
+            asked=self._per_s(lambda pulse: pulse.due, rates_from_ns) if self._outlook.rate is not None else None,
+            reached=self._per_s(lambda pulse: pulse.sent, rates_from_ns),
             pace=self._per_s(lambda pulse: pulse.sent - pulse.in_flight, self._began_ns) if gone_ns >= SECOND else None,
             first_ms=self._first_ms(),
             late_ms=max(pulse.lateness_ns for pulse in self._pulses if self.now_ns - pulse.at_ns < SECOND) / MILLISECOND,
@@ -147,20 +151,12 @@ class Progress:
         ]
         return sum(rates) if rates else None
 
-    def _first_ms(self) -> tuple[float | None, float | None]:
-        """Median and p99 of the latest first events, by nearest rank, as the middle of its step; None where there are too few."""
-        events, histogram = 0, Counter[int]()
+    def _first_ms(self) -> float | None:
+        """Median of the latest first events, by nearest rank, as the middle of its step."""
+        histogram = Counter[int]()
         for pulse in reversed(self._pulses):
-            if self.now_ns - pulse.at_ns > _RATE_NS and events >= _EVENTS:
+            if self.now_ns - pulse.at_ns > _RATE_NS and histogram.total() >= _EVENTS:
                 break
             histogram.update(pulse.first)
-            events += sum(pulse.first.values())
-        places = sorted(histogram)
-        ends = list(accumulate(histogram[place] for place in places))
-
-        def at(q: float) -> float | None:
-            if events < round(1 / (1 - q)):
-                return None
-            return float(_STEP ** (places[bisect_left(ends, q * events)] + 0.5)) * MICROSECOND / MILLISECOND
-
-        return at(0.5), at(0.99)
+        places = sorted(histogram.elements())
+        return _STEP ** (places[(len(places) - 1) // 2] + 0.5) * MICROSECOND / MILLISECOND if places else None

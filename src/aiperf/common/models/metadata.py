@@ -1,5 +1,3 @@
 """What plugins declare about themselves."""
 
-from aiperf.plugin.schema.schemas import EndpointMetadata, TransportMetadata
-
-__all__ = ["EndpointMetadata", "TransportMetadata"]
+from aiperf.plugin.schema.schemas import *  # noqa: F403 - what it exports is what this is

@@ -2,20 +2,15 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from aiperf.plugin.schema.reading import ManifestError, composed, decoded, located, position, read
-from aiperf.plugin.types import Category, PackageInfo, PluginEntry, folded
-
-__all__ = [
-    "AIPerfBaseModel", "CategoriesManifest", "CategorySpec", "DatasetComposerMetadata", "EndpointMetadata", "GPUTelemetryCollectorMetadata",
-    "ManifestError", "MetricMetadata", "Mistake", "PackageInfo", "PlotMetadata", "PluginEntry", "PluginSpec", "PluginsManifest",
-    "ServiceMetadata", "TimingStrategyMetadata", "TransportMetadata", "decoded", "mistakes", "position", "read",
-]  # fmt: skip
+from aiperf.plugin.schema.reading import ManifestError, composed, located
+from aiperf.plugin.types import Category, folded
+from aiperf.plugin.types import PackageInfo as PackageInfo
+from aiperf.plugin.types import PluginEntry as PluginEntry
 
 VERSION = "1.0"
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?$", max_length=100)]
@@ -158,26 +153,21 @@ class MetricMetadata(_Said):
     list_: bool = Field(False, alias="list", description="Whether a request has a list of values.")
 
 
-@dataclass(frozen=True, slots=True)
-class Mistake:
-    """What is wrong with a manifest, and where; line and column count from 1."""
-
-    line: int
-    column: int
-    what: str
-
-
 _Wrong = Iterator[tuple[tuple[str | int, ...], str]]
+Closed = Callable[[Category, str], str | None]
+"""Why a category takes no plugin of this name."""
 
 
-def mistakes(text: str, loaded: object, categories: Mapping[str, Category]) -> list[Mistake]:
-    """All that is wrong with what `read` made of `text`, by its lines; `categories` are all, its own too. Imports nothing."""
-    found = list(_wrong(loaded, categories))
+def mistakes(
+    text: str, loaded: object, categories: Mapping[str, Category], closed: Closed, others: Iterable[Mapping[str, Any]] = ()
+) -> list[ManifestError]:
+    """All that is wrong with what `read` made of `text`, by its lines, beside other manifests of its package. Imports nothing."""
+    found = list(_wrong(loaded, categories, closed, others))
     root = composed(text) if found else None
-    return sorted((Mistake(*located(root, path), what) for path, what in found), key=lambda one: (one.line, one.column))
+    return sorted((ManifestError(*located(root, path), what) for path, what in found), key=lambda one: (one.line, one.column))
 
 
-def _wrong(loaded: object, categories: Mapping[str, Category]) -> _Wrong:
+def _wrong(loaded: object, categories: Mapping[str, Category], closed: Closed, others: Iterable[Mapping[str, Any]]) -> _Wrong:
     if not isinstance(loaded, dict):
         yield (), f"a manifest says category, name and class, this one is {_short(loaded)}"
         return
@@ -185,23 +175,29 @@ def _wrong(loaded: object, categories: Mapping[str, Category]) -> _Wrong:
         known = "newer than 1.0: update aiperf" if re.fullmatch(r"\d+\.\d+", version) and version > VERSION else "not known; 1.0 is"
         yield ("schema_version",), f"schema_version {_short(version)} is {known}"
         return
-    closed = {name: why for name in loaded if name not in _HEAD and (why := _closed(str(name), categories))}
-    yield from (((name,), why) for name, why in closed.items())
+    brought = loaded.get("categories")
+    brought = brought if isinstance(brought, dict) else {}
+    shut = {name: why for name in loaded if name not in (*_HEAD, *brought) and (why := _shut(name, categories))}
+    yield from (((name,), why) for name, why in shut.items())
     try:
-        manifest = PluginsManifest.model_validate(loaded, strict=True)
+        sections = PluginsManifest.model_validate(loaded, strict=True).__pydantic_extra__
     except ValidationError as exc:
-        yield from (_told(error) for error in exc.errors() if error["loc"][0] not in closed)
+        yield from (_told(error) for error in exc.errors() if error["loc"][0] not in shut)
         return
-    for name, kind in (manifest.categories or {}).items():
-        taken = ("PluginType", *(other.enum for other in categories.values() if name != other.name))
-        if name in _HEAD or kind.enum in taken:
+    own = {name: Category(name, **said) for name, said in brought.items()}
+    for name, kind in own.items():
+        enums = {"PluginType", *(other.enum for other in (*categories.values(), *own.values()) if other.name != name)}
+        if name in _HEAD or kind.enum in enums:
             yield ("categories", name), f"categories.{name}: the name {name if name in _HEAD else kind.enum} is taken"
-    sections = manifest.__pydantic_extra__
-    for name in sections.keys() - closed:
-        yield from _wrong_within(categories[name], sections[name], sections.get(categories[name].shares or "", {}))
+        if categories.get(name, kind) != kind:
+            yield ("categories", name), f"a category {name} is there already, and is another one"
+    for name in sections.keys() - shut:
+        kind = categories.get(name) or own[name]
+        sharing = [plugin for one in (loaded, *others) for plugin in one.get(kind.shares) or ()]
+        yield from _wrong_within(kind, sections[name], sharing, closed)
 
 
-def _closed(name: str, categories: Mapping[str, Category]) -> str | None:
+def _shut(name: str, categories: Mapping[str, Category]) -> str | None:
     """Why nothing can be declared in a category; None if it can."""
     if name not in categories:
         known = sorted(one for one, kind in categories.items() if not kind.internal)
@@ -209,7 +205,7 @@ def _closed(name: str, categories: Mapping[str, Category]) -> str | None:
     return f"the category {name} is not open: {categories[name].replaced_by}" if categories[name].internal else None
 
 
-def _wrong_within(kind: Category, plugins: Mapping[str, PluginSpec], sharing: Iterable[str]) -> _Wrong:
+def _wrong_within(kind: Category, plugins: Mapping[str, PluginSpec], sharing: Iterable[str], closed: Closed) -> _Wrong:
     module, _, attribute = (kind.metadata_class or "").partition(":")
     model = globals().get(attribute) if module == __name__ else None
     if module == __name__ and not (isinstance(model, type) and issubclass(model, BaseModel)):
@@ -219,8 +215,8 @@ def _wrong_within(kind: Category, plugins: Mapping[str, PluginSpec], sharing: It
     for name, spec in plugins.items():
         if (same := seen.setdefault(folded(name), name)) != name:
             yield (kind.name, name), f"{kind.name}.{name}: {same} is the same name, since case and - or _ make no difference"
-        if folded(name) in kind.reserved:
-            yield (kind.name, name), f"{kind.name}.{name}: the name is reserved"
+        if why := closed(kind, name):
+            yield (kind.name, name), why
         try:
             _ = model and model.model_validate(spec.metadata or {}, strict=True)
         except ValidationError as exc:

@@ -1,0 +1,204 @@
+"""Intervals that hold the truth 95 times of 100, of dependent values; None where there is nothing to make one from.
+
+A short run of a system with a long memory looks like one with a short memory, and whoever believes its τ prints an interval
+that lies. So an interval wants more than the floors of its own effective n: the run must be `SETTLED` times as long as the
+median's τ, which needs no rare event to be seen, and a percentile wants `BEYOND` such stretches beyond it. The figures are
+calibrated by queues, whose τ a run can underestimate several times over (benchmarks/coverage.py).
+
+Sources: order statistics of fractional rank (Hutson 1999); t of batch means with Johnson's correction for their skewness,
+inverted by Willink (2005), as Skart uses it (Tafazzoli et al. 2011).
+"""
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aiperf.metrics.autocorrelation import FEWEST, Dependence, below, dependence
+from aiperf.results import MetricValue
+
+Floats = NDArray[np.float64]
+
+_TAIL = 0.025
+_NORMAL = 1.959964
+_FEWEST_EFFECTIVE = 50
+_LONG = 5
+SETTLED = 700
+BEYOND = 40
+_BORDER, _INNER = 0.2, 0.3
+_LEANING, _NEAR = 1.2, 0.7
+_MOST_SKEW = 4.0
+_SLICES = FEWEST * 2**6
+_RATE_BATCHES = 2 * FEWEST
+_HALVINGS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """95 % bounds and the effective sample count behind them."""
+
+    low: float
+    high: float
+    effective: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Values in order of completion, the same ascending, and the median's early τ."""
+
+    values: Floats
+    ascending: Floats
+    early: float
+
+    @classmethod
+    def of(cls, values: Floats, ascending: Floats) -> "Sample":
+        """At least one value."""
+        middle = float(ascending[(len(ascending) - 1) // 2] / 2 + ascending[len(ascending) // 2] / 2)
+        return cls(values, ascending, dependence(below(values, middle)).early)
+
+    def border(self, wanted: float) -> float:
+        """How near it is to the shortest run that is believed: 1 at that length, 0.5 at twice of it."""
+        return wanted * self.early / len(self.values)
+
+    def widening(self, border: float) -> tuple[float, float]:
+        """Factors on widths downwards and upwards: of runs near the border, those are believed whose τ came out too low.
+
+        They are those that have not seen enough of the waves, so where values have one long tail the truth is on its side.
+        """
+        low, middle, high = (float(self.ascending[len(self.ascending) * tenth // 10]) / 4 for tenth in (1, 5, 9))  # the sums stay finite
+        lean = (high + low - 2 * middle) / (high - low) if high > low else 0.0
+        memory = 1 - 1 / self.early
+        both = 1 + _BORDER * memory * max((border - _INNER) / (1 - _INNER), 0.0)
+        more = _LEANING * memory * max((border - _NEAR) / (1 - _NEAR), 0.0) * lean
+        return both + max(-more, 0.0), both + max(more, 0.0)
+
+
+def needed(stat: str) -> int:
+    """The effective samples below which a statistic has no interval: a percentile's by its order statistics, 100 for a mean."""
+    return FEWEST * _LONG if stat[0] != "p" else _needed(float(stat[1:]) / 100)
+
+
+def why_none(found: MetricValue, stat: str) -> str:
+    """Why a statistic has no interval, in words."""
+    have, least = found.effective.get(stat, 0.0), needed(stat)
+    if have < least:
+        return f"too few independent samples ({have:.0f} of {least})"
+    return "too short a run to tell how dependent its samples are"
+
+
+def of_mean(sample: Sample, found: float) -> tuple[float, Interval | None]:
+    """The effective count behind the mean `found`, and its interval."""
+    n, scale = len(sample.values), float(max(abs(sample.ascending[0]), abs(sample.ascending[-1]))) or 1.0
+    scaled = sample.values / scale
+    told, border = dependence(scaled), sample.border(SETTLED)
+    effective = told.effective(n)
+    if border > 1 or not told.levelled or n < FEWEST * _LONG * told.worst:
+        return effective, None
+    plain = _around(found, scale * float(scaled.std()) * (max(told.tau, 1.0) / n) ** 0.5, told, effective)
+    down, up = sample.widening(border)
+    return effective, Interval(found - down * (found - plain.low), found + up * (plain.high - found), effective)
+
+
+def of_percentile(sample: Sample, q: float, found: float) -> tuple[float, Interval | None]:
+    """The effective count behind the q-quantile `found` (0 < q < 1), and its interval."""
+    n, beyond = len(sample.values), min(q, 1 - q)
+    told, border = dependence(below(sample.values, found)), sample.border(max(SETTLED, BEYOND / beyond))
+    effective = told.effective(n)
+    if border > 1 or effective < _needed(q):
+        return effective, None
+    tau = max(told.tau, 1.0)
+    # what lies beyond comes in clusters, of geometric size if τ is large; their number says how well τ is known
+    freedom = 1 / (1 / (told.batches - 1) + 3 / (n / tau * beyond * (2 + 4 / tau)))
+    known = n / tau * (_NORMAL / _t(freedom)) ** 2
+    down, up = (order_bounds(known / wider**2, q) for wider in sample.widening(border))
+    if down is None or up is None:
+        return effective, None
+    low, high = _at(sample.ascending, down[0]), _at(sample.ascending, up[1])
+    return effective, Interval(min(low, found), max(high, found), effective)
+
+
+def rate_interval(
+    ended_ns: NDArray[np.int64], start_ns: int, end_ns: int, weights: Floats | None = None, *, beside: Floats | None = None
+) -> Interval | None:
+    """Of events, or of their weights, a second within (start, end]; None where they tell too little.
+
+    Batch means over counts in equal slices of time; never narrower than one event more or less. Slow waves hide in the noise
+    of counts: `beside` are values in order of completion, such as latencies, that show them, and must have been believed too.
+    """
+    inside = (ended_ns > start_ns) & (ended_ns <= end_ns)
+    stamps, carried = ended_ns[inside], np.ones(int(inside.sum())) if weights is None else weights[inside]
+    n, total, seconds = len(stamps), float(carried.sum()), (end_ns - start_ns) / 1e9
+    if n < SETTLED or not total:
+        return None
+    slices = np.minimum((stamps - start_ns) * (_SLICES / (end_ns - start_ns)), _SLICES - 1).astype(np.int64)
+    counts = np.bincount(slices, carried, _SLICES).astype(np.float64)
+    told, sample = dependence(counts, batches=_RATE_BATCHES), Sample.of(counts, np.sort(counts))
+    error = float(counts.std()) * (_SLICES * told.tau) ** 0.5
+    effective = min(n, (total / error) ** 2) if error else float(n)
+    samples = (sample,) if beside is None or not len(beside) else (sample, Sample.of(beside, np.sort(beside)))
+    if any(one.border(SETTLED) > 1 for one in samples) or not told.levelled or min(effective, _SLICES / told.worst) < FEWEST * _LONG:
+        return None
+    found = _around(total, error, told, effective)
+    one = float(carried.max())
+    return Interval(min(found.low, total - one) / seconds, max(found.high, total + one) / seconds, effective)
+
+
+def order_bounds(effective: float, q: float) -> tuple[float, float] | None:
+    """The two probabilities between whose sample quantiles the q-quantile lies at 95 %; None where no order statistics do.
+
+    Ranks are fractional, so that the bounds are exact and not only safe. Where one tail has no rank, the other has the rest.
+    """
+    if effective < _FEWEST_EFFECTIVE or not _has_bounds(effective, q):
+        return None
+    if q < 0.5:
+        low, high = order_bounds(effective, 1 - q) or (0.0, 0.0)
+        return 1 - high, 1 - low
+    above = max(_TAIL, q**effective)
+    return _rank(effective, q, 1 - (2 * _TAIL - above)), _rank(effective, q, above)
+
+
+def _rank(effective: float, q: float, confidence: float) -> float:
+    """The probability a / (n + 1) whose order statistic lies at or below the q-quantile so often."""
+    from scipy.special import betainc  # noqa: PLC0415 - launch time: a run knows the floors long before it has values
+
+    low, high = 0.0, effective
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if betainc(middle, effective + 1 - middle, q) > confidence else (low, middle)
+    return (low + high) / 2 / (effective + 1)
+
+
+def _has_bounds(effective: float, q: float) -> bool:
+    """Whether the quantile lies between the least and the largest at 95 %."""
+    return bool(q**effective + (1 - q) ** effective <= 2 * _TAIL)
+
+
+@cache
+def _needed(q: float) -> int:
+    n = _FEWEST_EFFECTIVE
+    while not _has_bounds(n, q):
+        n += 1
+    return n
+
+
+def _t(freedom: float) -> float:
+    from scipy.special import stdtrit  # noqa: PLC0415 - as in _rank
+
+    return float(stdtrit(freedom, 1 - _TAIL))
+
+
+def _around(found: float, error: float, told: Dependence, effective: float) -> Interval:
+    """Student's t with as many degrees of freedom as the batches tell, its quantiles corrected for their skewness."""
+    skew = min(max(told.skewness, -_MOST_SKEW), _MOST_SKEW) / (6 * told.batches**0.5)
+    t = np.array((-1.0, 1.0)) * _t(told.batches - 1)
+    below_, above = (np.cbrt(1 + 6 * skew * (t - skew)) - 1) / (2 * skew) if abs(skew) > 1e-6 else t
+    return Interval(found - error * float(above), found - error * float(below_), effective)
+
+
+def _at(ascending: Floats, probability: float) -> float:
+    """Between order statistics, at rank p · (n + 1) counted from 1."""
+    at = min(max(probability * (len(ascending) + 1) - 1, 0.0), len(ascending) - 1.0)
+    before = int(at)
+    after = min(before + 1, len(ascending) - 1)
+    return float(ascending[before] + (at - before) * (ascending[after] - ascending[before]))
