@@ -15,7 +15,7 @@ from aiperf.seams import Cluster, Event, Job, Screen, StopRule
 
 _log = getLogger(__name__)
 _LOOK_S = 0.1
-PATIENCE_NS, HURRY_NS = 30 * clock.SECOND, 3 * clock.SECOND
+PATIENCE_NS, HURRY_NS = 30 * clock.SECOND, 2 * clock.SECOND
 """How long a worker may be silent: generators tell ten pulses a second, processors twice a second that they are there.
 
 A generator that was told to stop has less time, since the user waits for the report.

@@ -7,6 +7,7 @@ import numpy as np
 
 from aiperf import clock
 from aiperf.app.plan import Plan, conversations
+from aiperf.app.stopping import precision_of
 from aiperf.config.experiment import Experiment
 from aiperf.config.slos import limits
 from aiperf.plugin import plugins
@@ -101,16 +102,19 @@ def _timing(experiment: Experiment, plan: Plan) -> str:
         "fixed_schedule": f"the recorded times{f', {timing.speedup:g} times as fast' if timing.speedup != 1 else ''}",
     }.get(timing.type, timing.type)
     cap = f", at most {timing.concurrency} in flight" if plan.open_loop and timing.concurrency is not None else ""
-    return f"{load}{cap}; {_stop(plan, run)}{_warmup(timing.warmup.requests, timing.warmup.duration_s)}"
+    return f"{load}{cap}; {_stop(experiment, plan, run)}{_warmup(timing.warmup.requests, timing.warmup.duration_s)}"
 
 
-def _stop(plan: Plan, run: Phase) -> str:
-    rules = []
+def _stop(experiment: Experiment, plan: Plan, run: Phase) -> str:
+    rules, stop = [], experiment.timing.stop
     if plan.planned is not None:
         rules.append(f"{plan.planned:,} requests")
     if run.duration_ns is not None:
-        rules.append(f"{run.duration_ns / clock.SECOND:,.3g} s")
-    return (" in " if plan.open_loop else " or ").join(rules)
+        seconds = run.duration_ns / clock.SECOND
+        rules.append(f"{seconds:,.{'0f' if seconds >= 100 else '3g'}} s")
+    sooner = [f"{' and '.join(precision_of(experiment))} are known to {100 * stop.precision:g} %"] if stop.precision is not None else []
+    sooner += [f"more than {stop.max_errors:,} requests have failed"] if stop.max_errors is not None else []
+    return (" in " if plan.open_loop else " or ").join(rules) + (f", sooner if {' or '.join(sooner)}" if sooner else "")
 
 
 def _warmup(requests: int | None, seconds: float | None) -> str:
