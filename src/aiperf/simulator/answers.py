@@ -42,7 +42,7 @@ class Streamed:
         exchange = self._exchange
         tokens = exchange.tokens + count
         if tokens < self._edge and count == 1:  # neither the first nor the last, and no change from reasoning to content
-            exchange.tokens = tokens
+            exchange.tokens, exchange.last_ns = tokens, exchange.now()
             exchange.line.send(self._chunk)
             return
         self._turn(count)
