@@ -97,7 +97,7 @@ EXPECTED = {
         ("aiperf experiment=thursday timing.rate=26", 0, r"^VALID"),
         ("aiperf experiment=thursday timing.rate=30", 0, r"^VALID"),
         ('aiperf query "SELECT', 0, r"30(\.0)? +time_to_first_token +p99"),
-        ("aiperf experiment=thursday timing.stop.duration_s=36000", 0, r"^VALID"),
+        ("aiperf experiment=thursday timing.stop.duration_s=7200", 0, r"^VALID"),
         ("aiperf experiment=thursday endpoint=vllm", 0, r"^VALID"),
         ("aiperf experiment=thursday endpoint.simulator.preset=overloaded", 0, r"^VALID"),
     ),

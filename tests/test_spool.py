@@ -1,4 +1,6 @@
+import itertools
 import struct
+import time
 import zlib
 
 import pytest
@@ -175,3 +177,16 @@ def test_a_disk_that_fails_is_kept_and_counted(tmp_path):
     writer.close()
     assert isinstance(writer.failure, OSError)
     assert writer.lost == 3
+
+
+@pytest.mark.parametrize(("now", "is_counted"), [(itertools.count().__next__, True), (lambda: 0, False)])
+def test_a_wait_for_the_disk_counts_where_it_takes_time(folder, monkeypatch, now, is_counted):
+    framed = spool._framed
+    monkeypatch.setattr(spool, "_QUEUE", 1)
+    monkeypatch.setattr(spool, "_framed", lambda frame, compress: time.sleep(0.005) or framed(frame, compress))
+    writer = SpoolWriter(folder(), now=now)
+    for number in range(6):
+        writer.put(Exchange(number), last=True)
+        writer.cut()
+    writer.close()
+    assert (writer.waits > 0) is is_counted

@@ -95,6 +95,8 @@ PATHS = [key.dotted for key in walk(Experiment)]
         ([*PRECISE, "endpoint.streaming=false", "timing.stop.precision_of=time_to_first_token.p50"], ["needs a streamed answer"]),
         ([*RATE, "timing.stop={requests:100000,duration_s:1}"], ["contradict each other"]),
         (["timing.warmup={requests:1,duration_s:1}"], ["contradict each other"]),
+        ([*RATE, "verdict.window.start_s=500"], ["argument 'verdict.window.start_s=500': verdict.window: is outside the run", "lasts"]),
+        ([*RATE, "verdict.window.end_s=30.5"], ["argument 'verdict.window.end_s=30.5': verdict.window: is outside the run"]),
         (["timing=fixed_schedule", "timing.start_s=4", "timing.end_s=3"], ["is not after"]),
         (["timing.rate=3"], ["timing.rate is not used by timing.type=concurrency"]),
         ([*RATE, "timing.speedup=2"], ["timing.speedup is not used by timing.type=request_rate"]),

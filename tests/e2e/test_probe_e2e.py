@@ -75,13 +75,13 @@ class Server:
 def ready(port: int, **options: object) -> tuple[Target, HttpFetch]:
     made = Endpoint.model_validate({"url": f"http://127.0.0.1:{port}", **options})
     fetch = HttpFetch({"Content-Type": "application/json", "X-Request-ID": "abc-probe"})
-    return prepared(made, made.url, exact=False, fetch=fetch, until_ns=patience(made)), fetch
+    return prepared(made, made.url, exact=False, fetch=fetch, wait=patience(made)), fetch
 
 
 def found_by(server: Server, **options: object) -> tuple[Target, Found]:
     with running(server) as port:
         target, fetch = ready(port, **options)
-        return probe(target, WORDING, fetch=fetch, until_ns=patience(target.options))
+        return probe(target, WORDING, fetch=fetch, wait=patience(target.options))
 
 
 @contextlib.contextmanager
@@ -120,7 +120,7 @@ def test_of_two_models_one_must_be_named_and_waiting_would_not_help() -> None:
             ready(port, wait_s=30)
         assert time.monotonic() - began < 3
         target, fetch = ready(port, model="two")
-        assert probe(target, WORDING, fetch=fetch, until_ns=patience(target.options))[0].model == "two"
+        assert probe(target, WORDING, fetch=fetch, wait=patience(target.options))[0].model == "two"
     assert server.bodies[0]["model"] == "two"
 
 
@@ -214,7 +214,7 @@ def test_a_server_that_takes_no_connection_is_given_up_within_five_seconds() -> 
         target, fetch = ready(full.getsockname()[1], model="one")
         began = time.monotonic()
         with pytest.raises(MeasureError, match="no answer in time"):
-            probe(target, WORDING, fetch=fetch, until_ns=patience(target.options))
+            probe(target, WORDING, fetch=fetch, wait=patience(target.options))
         assert time.monotonic() - began < 6
         for filler in fillers:
             filler.close()

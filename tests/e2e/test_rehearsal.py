@@ -81,3 +81,10 @@ def test_what_cannot_be_rehearsed_is_refused_with_its_place(tmp_path: Path, word
     assert done.code == 2
     assert says in done.err
     assert "nothing was sent" in done.err or done.err.count("\n") == 1
+
+
+def test_a_server_that_loads_is_waited_for_in_virtual_time(tmp_path: Path) -> None:
+    words = (*ENGINE, "timing.stop.duration_s=5", "endpoint.simulator.load_s=3600")
+    late, soon = (ran(tmp_path / name, *words, f"endpoint.wait_s={name}") for name in ("3700", "3500"))
+    assert (late.code, soon.code) == (0, 1), late.err
+    assert "status 503" in soon.err

@@ -58,7 +58,7 @@ def alive(pid: int) -> bool:
 
 
 def test_ctrl_c_stops_the_load_and_the_report_follows(tmp_path: Path) -> None:
-    process = started(tmp_path / "out", *LONG)
+    process = started(tmp_path / "out", *LONG, "timing.stop.precision=0.01")
     wait_for_load(tmp_path / "out")
     process.send_signal(signal.SIGINT)
     began = time.monotonic()
@@ -66,6 +66,7 @@ def test_ctrl_c_stops_the_load_and_the_report_follows(tmp_path: Path) -> None:
     assert time.monotonic() - began < 5
     assert done.code == 130
     assert "stopping" in done.out
+    assert "was not reached before the plan ended" not in done.out
     errors = done.records["error"].to_pylist()
     assert errors.count(None) > 0
     assert set(errors) <= {None, "abandoned"}

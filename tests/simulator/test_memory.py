@@ -2,8 +2,10 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from aiperf.clock import MILLISECOND, SECOND
@@ -141,3 +143,32 @@ def test_a_fetch_has_a_deadline() -> None:
     client = Client(simulator={"ttft_ms": 60_000})
     with pytest.raises(MeasureError, match="no answer in time"):
         client.server(f"{URL}/v1/chat/completions", BODY % b"false", timeout_s=1)
+
+
+def test_the_log_has_the_last_token_of_an_answer_that_was_cut_off(tmp_path: Path) -> None:
+    client = Client(simulator={"ttft_ms": 20, "itl_ms": 5, "log": str(tmp_path / "log")})
+    exchange = client.send(1)
+    client.until(1, seconds=0.032)
+    client.transport.abandon("abandoned", "enough")
+    client.server.close()
+    row = msgspec.json.decode((tmp_path / "log").read_bytes())
+    assert (row["tokens"], row["complete"]) == (3, False)
+    assert (row["first_ns"], row["last_ns"]) == (exchange.stamps[0], exchange.stamps[-1])
+
+
+def test_a_log_that_is_full_is_told_of_once() -> None:
+    client = Client(simulator={"log": "/dev/full"})
+    client.send(1)
+    client.until(1)
+    with pytest.raises(MeasureError, match=r"endpoint.simulator.log: /dev/full cannot be written: No space left"):
+        client.server.close()
+    client.server.close()
+
+
+@pytest.mark.parametrize("preset", ["fixed", "textbook", "small_gpu"])
+def test_every_prompt_of_a_request_has_its_tokens_counted(preset: str) -> None:
+    client = Client(simulator={"preset": preset})
+    body = b'{"model":"simulator","prompt":["a b","c"],"max_tokens":5}'
+    _, _, answer = client.server(f"{URL}/v1/completions", body)
+    assert msgspec.json.decode(answer)["usage"]["completion_tokens"] == 10
+    assert b'generation_tokens_total{model_name="simulator"} 10.0' in client.server(f"{URL}/metrics")[2]

@@ -119,7 +119,7 @@ def _notes(found: Found, outcome: Outcome, precision: float | None) -> list[str]
     if reopened := _total(outcome.generators, "reopened"):
         notes.append(f"{reopened} pooled connections had been closed by the server before a request reached it, and were opened anew")
     ended = {said["ended_by"] for said in outcome.generators.values() if said.get("ended_by")}
-    if precision is not None and not ended:
+    if precision is not None and not ended and not outcome.stopped:
         notes.append(f"timing.stop.precision={precision:g} was not reached before the plan ended: give it more requests, or more time")
     return notes + [f"ended by a stop rule ({why}): nothing was sent from then on" for why in sorted(ended)]
 

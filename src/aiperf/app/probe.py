@@ -16,7 +16,7 @@ from aiperf.dataset.bank import Wording
 from aiperf.errors import ClientError, MeasureError
 from aiperf.plugin import plugins
 from aiperf.records import CHANNELS
-from aiperf.seams import Answer, Fetch, Said, Source
+from aiperf.seams import Answer, Fetch, Loop, Said, Source
 from aiperf.transports.origin import full
 from aiperf.workload import Turn
 
@@ -26,6 +26,7 @@ _EVERY_S = 0.1
 _LONGEST_S = 120.0
 _READY_S = 4.0
 _REASONING = ("reasoning_content", "reasoning")
+_Wait = Callable[[], bool]
 
 
 class SettledError(MeasureError):
@@ -65,18 +66,27 @@ class Found:
         return ", ".join(said)
 
 
-def patience(options: Options) -> int:
-    """Until when a server that is still loading is waited for (CLOCK_MONOTONIC)."""
-    return clock.monotonic_ns() + round(options.wait_s * clock.SECOND)
+def patience(options: Options, loop: Loop | None = None) -> _Wait:
+    """What waits for one more try until a server should be there, then says false; on a virtual loop asking takes the time."""
+    now, sleep = (clock.monotonic_ns, clock.sleep) if loop is None else (loop.monotonic_ns, lambda _: None)
+    until_ns = now() + round(options.wait_s * clock.SECOND)
+
+    def wait() -> bool:
+        if now() < until_ns:
+            sleep(_EVERY_S)
+            return True
+        return False
+
+    return wait
 
 
-def prepared(options: Options, urls: tuple[str, ...], *, exact: bool, fetch: Fetch, until_ns: int) -> Target:
+def prepared(options: Options, urls: tuple[str, ...], *, exact: bool, fetch: Fetch, wait: _Wait) -> Target:
     """Wait for the server and learn its model. Raises MeasureError with what was tried."""
-    model = options.model or _patient(lambda: _only_model(urls[0], fetch), until_ns)
+    model = options.model or _patient(lambda: _only_model(urls[0], fetch), wait)
     return Target(options, urls, model, path_of(options), exact)
 
 
-def probe(target: Target, wording: Wording, *, fetch: Fetch, until_ns: int, source: Source | None = None) -> tuple[Target, Found]:
+def probe(target: Target, wording: Wording, *, fetch: Fetch, wait: _Wait, source: Source | None = None) -> tuple[Target, Found]:
     """Send two short requests; the target as it can be spoken to, and what was found.
 
     An endpoint from outside that can do nothing with drawn words is asked with the first conversations of `source`.
@@ -85,10 +95,10 @@ def probe(target: Target, wording: Wording, *, fetch: Fetch, until_ns: int, sour
     lengths: Sequence[int] = _LENGTHS
     turns = [_prompt(wording, key + place, length) for place, length in enumerate(lengths)]
     is_ours = plugins.get_entry("endpoint", target.options.type).is_builtin
-    understood = None if is_ours else _understood(target, turns[0], fetch, until_ns)
+    understood = None if is_ours else _understood(target, turns[0], fetch, wait)
     if not is_ours and source is not None and understood is None:
         turns, lengths = [replace(source.turn(place, warmup=True), output_tokens=_TOKENS) for place in range(2)], ()
-    first: _Heard = understood or _patient(lambda: _asked(target, turns[0], fetch), until_ns)
+    first: _Heard = understood or _patient(lambda: _asked(target, turns[0], fetch), wait)
     if first.said.error == "http_4xx":
         target, first, refused = _humbler(target, turns[0], fetch, first)
     second = _asked(target, turns[1], fetch)
@@ -100,10 +110,10 @@ def probe(target: Target, wording: Wording, *, fetch: Fetch, until_ns: int, sour
     return target, replace(_found(target, (first, second), lengths, wants_exact=wants_exact), refused=refused)
 
 
-def _understood(target: Target, turn: Turn, fetch: Fetch, until_ns: int) -> "_Heard | None":
+def _understood(target: Target, turn: Turn, fetch: Fetch, wait: _Wait) -> "_Heard | None":
     """What comes of a turn; None where the endpoint, or its server, can make nothing of it."""
     try:
-        heard: _Heard = _patient(lambda: _asked(target, turn, fetch), until_ns)
+        heard: _Heard = _patient(lambda: _asked(target, turn, fetch), wait)
     except ClientError:
         return None
     return heard if heard.said.error is None else None
@@ -144,18 +154,17 @@ class _Heard:
     reasoning: str | None
 
 
-def _patient(ask: Callable[[], Any], until_ns: int) -> Any:
+def _patient(ask: Callable[[], Any], wait: _Wait) -> Any:
     """Ask until there is an answer or the time is over; a server that is still loading says 503, or nothing."""
     while True:
         try:
             answer = ask()
             is_loading = isinstance(answer, _Heard) and answer.said.error == "http_5xx"
-            if not is_loading or clock.monotonic_ns() >= until_ns:
+            if not is_loading or not wait():
                 return answer
         except MeasureError as exc:
-            if isinstance(exc, SettledError) or clock.monotonic_ns() >= until_ns:
+            if isinstance(exc, SettledError) or not wait():
                 raise
-        clock.sleep(_EVERY_S)
 
 
 def _only_model(url: str, fetch: Fetch) -> str:

@@ -172,10 +172,11 @@ def _ready(run: Run, servers: Servers) -> tuple[Fetch, Target, Found]:
     def fetching(worn: Endpoint) -> Fetch:
         return servers.fetch({**request_headers(worn), "X-Request-ID": f"{run.name}-probe"}, worn.ca_path)
 
-    until, exact = patience(options), run.experiment.dataset.output_tokens.exact
-    target = dressed(prepared(options, urls, exact=exact, fetch=fetching(options), until_ns=until))
+    memory = servers.memory
+    wait, exact = patience(options, None if memory is None else memory.loop), run.experiment.dataset.output_tokens.exact
+    target = dressed(prepared(options, urls, exact=exact, fetch=fetching(options), wait=wait))
     fetch = fetching(target.worn or options)
-    target, found = probe(target, run.plan.wording, fetch=fetch, until_ns=until, source=run.plan.source)
+    target, found = probe(target, run.plan.wording, fetch=fetch, wait=wait, source=run.plan.source)
     run.journal.facts |= {"urls": list(urls), "model": target.model, "probe": found.facts()}
     _log.info("server %s", found)
     run.screen.line(f"server    {target.model} at {', '.join(dict.fromkeys(urls))} {found.words()}")

@@ -112,9 +112,9 @@ def _stop(experiment: Experiment, plan: Plan, run: Phase) -> str:
     if run.duration_ns is not None:
         seconds = run.duration_ns / clock.SECOND
         rules.append(f"{seconds:,.{'0f' if seconds >= 100 else '3g'}} s")
-    sooner = [f"{' and '.join(precision_of(experiment))} are known to {100 * stop.precision:g} %"] if stop.precision is not None else []
-    sooner += [f"more than {stop.max_errors:,} requests have failed"] if stop.max_errors is not None else []
-    return (" in " if plan.open_loop else " or ").join(rules) + (f", sooner if {' or '.join(sooner)}" if sooner else "")
+    sooner = [f"known to {100 * stop.precision:g} %: {', '.join(precision_of(experiment))}"] if stop.precision is not None else []
+    sooner += [f"failed: more than {stop.max_errors:,}"] if stop.max_errors is not None else []
+    return (" in " if plan.open_loop else " or ").join(rules) + (f", or sooner ({'; '.join(sooner)})" if sooner else "")
 
 
 def _warmup(requests: int | None, seconds: float | None) -> str:

@@ -69,7 +69,10 @@ def mistakes(experiment: Experiment, gone: Collection[Path] = ()) -> Iterator[Mi
 
 
 def _stated(experiment: Experiment) -> Iterator[Mistake]:
-    """Reasons that do not exist; statistics that the pulse cannot judge, or that the endpoint has not."""
+    """A window outside the run; reasons that do not exist; statistics that the pulse cannot judge, or that the endpoint has not."""
+    length, judged = experiment.timing.stop.duration_s, experiment.verdict.window
+    if length is not None and ((judged.start_s or 0) >= length or (judged.end_s or 0) > length):
+        yield Mistake(("verdict", "window"), f"is outside the run, which lasts timing.stop.duration_s={length:g}")
     if not experiment.verdict.ignore and not experiment.timing.stop.precision_of:
         return
     from aiperf.results import PULSED, REASONS, STATS  # noqa: PLC0415 - 5 ms of every start, for keys that few use

@@ -140,10 +140,3 @@ class Experiment(Model):
             if isinstance(said, dict) and said.get(key) is None:
                 values = {**values, group: {**said, key: value}}
         return values
-
-    @model_validator(mode="after")
-    def _judged_within(self) -> "Experiment":
-        length, judged = self.timing.stop.duration_s, self.verdict.window
-        if length is not None and ((judged.start_s or 0) >= length or (judged.end_s or 0) > length):
-            raise ValueError(f"verdict.window is outside the run, which lasts timing.stop.duration_s={length:g}")
-        return self

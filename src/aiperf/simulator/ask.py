@@ -14,8 +14,8 @@ class Ask:
 
     An answer that is not `streamed` is told of once, when its last token has come. `blocks` are hashes of the prompt's
     whole blocks, each of all that stands before it too; empty where no prefix is looked for. `limited` is an answer that
-    ends because the request says so. The model writes down what became of it: when it was taken out of the queue, how many
-    prompt tokens were cached then, how often it was preempted.
+    ends because the request says so; each of its `choices` has all `tokens`. The model writes down what became of it: when
+    it was taken out of the queue, how many prompt tokens were cached then, how often it was preempted.
     """
 
     number: int | None
@@ -25,6 +25,7 @@ class Ask:
     streamed: bool = True
     blocks: tuple[int, ...] = ()
     limited: bool = False
+    choices: int = 1
     admitted_ns: int | None = None
     cached_tokens: int = 0
     preemptions: int = 0

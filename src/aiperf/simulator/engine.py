@@ -181,7 +181,7 @@ class Engine:
         ask, load = sequence.ask, self._load
         if sequence.left == ask.tokens:
             load.prompt_tokens += ask.prompt_tokens
-        load.generated_tokens += count
+        load.generated_tokens += count * ask.choices
         sequence.left -= count
         if not sequence.left:
             self._pool.free(sequence.lease)

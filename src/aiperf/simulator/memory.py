@@ -44,7 +44,8 @@ class MemoryServer:
         self.loop.run(lambda: bool(came))
         said = Exchange(-1)
         line = MemoryLine(self, said, 1 << 24)
-        self.loop.at(self.loop.monotonic_ns() + round(timeout_s * SECOND), lambda: line.fail("timeout_total", "no answer in time"))
+        late = f"no answer in time ({timeout_s:g} s)"
+        self.loop.at(self.loop.monotonic_ns() + round(timeout_s * SECOND), lambda: line.fail("timeout_total", late))
         path = url.removeprefix(URL).encode()
         self.begin(line, Request(b"GET" if body is None else b"POST", path, None, body or b"", self.loop.now_ns()))
         self.loop.run(lambda: said.end is not None)

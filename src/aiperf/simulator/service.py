@@ -10,7 +10,7 @@ import msgspec
 from aiperf import clock
 from aiperf.clock import SECOND, Now
 from aiperf.config.simulator import Simulator
-from aiperf.errors import ConfigError
+from aiperf.errors import ConfigError, MeasureError
 from aiperf.simulator.answers import speaker
 from aiperf.simulator.ask import Ask, Model
 from aiperf.simulator.draws import RACED, Fates, refused_places
@@ -34,7 +34,7 @@ def made(options: Simulator) -> Model:
 class Service:
     """Answers requests that come on lines; `wake` is told when the model has to be looked at again (CLOCK_MONOTONIC; None: never).
 
-    Logs a JSON line a request with the simulator's own stamps. Raises ConfigError if the log cannot be written.
+    Logs a JSON line a request with the simulator's own stamps. Raises ConfigError if the log cannot be made, MeasureError when it is full.
     """
 
     def __init__(
@@ -73,8 +73,13 @@ class Service:
     def flush(self) -> None:
         """Write what has gathered in the log."""
         if self._log is not None:
-            self._log.write(msgspec.json.Encoder().encode_lines(self._rows))
-            self._log.flush()
+            try:
+                self._log.write(msgspec.json.Encoder().encode_lines(self._rows))
+                self._log.flush()
+            except OSError as exc:
+                log, self._log = self._log, None
+                log.raw.close()  # what it still holds cannot be written either
+                raise MeasureError(f"endpoint.simulator.log: {self._options.log} cannot be written: {exc.strerror}") from exc
             self._rows.clear()
 
     def close(self) -> None:
@@ -116,7 +121,9 @@ class Service:
         arrived_ns = request.arrived_ns - exchange.offset_ns
         if plan.fault == "slow_headers":
             arrived_ns += round(self._options.faults.stall_s * SECOND)
-        exchange.ask = Ask(request.number, plan.prompt_tokens, plan.brought_forth, arrived_ns, plan.streamed, plan.blocks, plan.limited)
+        exchange.ask = Ask(
+            request.number, plan.prompt_tokens, plan.brought_forth, arrived_ns, plan.streamed, plan.blocks, plan.limited, plan.choices
+        )  # fmt: skip
         self._model.arrive(exchange.ask, emit)
         self.pump()
 

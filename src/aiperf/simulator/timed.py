@@ -123,5 +123,5 @@ class TimedModel:
             heappop(self._heap)
             self._answers.pop(ask, None)
         if not answer.gone:
-            self._load.generated_tokens += answer.told - before
+            self._load.generated_tokens += (answer.told - before) * ask.choices
             answer.emit(answer.told - before)
