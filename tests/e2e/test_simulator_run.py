@@ -67,6 +67,21 @@ def test_some_addresses_refuse_and_hold_their_ports(tmp_path: Path) -> None:
     assert line == f'{{"refused":{{"every":5,"places":{sorted(dead)}}}}}'.replace(" ", "")
 
 
+def test_a_run_that_fails_leaves_the_log_of_a_server_in_memory(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    options = Endpoint.model_validate({"simulator": {"clock": "virtual", "log": str(log)}, "transport": "memory"})
+    body = b'{"model":"simulator","messages":[{"role":"user","content":"one"}]}'
+
+    def fails() -> None:
+        with served(options, CORES) as servers:
+            assert servers.fetch({}, None)(f"{servers.urls[0]}/v1/chat/completions", body)[0] == 200
+            raise MeasureError("in the middle")
+
+    with pytest.raises(MeasureError, match="in the middle"):
+        fails()
+    assert len(log.read_text().splitlines()) == 1
+
+
 def test_each_server_is_asked_once_for_its_metrics() -> None:
     asked = []
 

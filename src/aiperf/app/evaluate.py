@@ -11,14 +11,12 @@ from aiperf.app.session import Ended
 from aiperf.app.stopping import Until
 from aiperf.config.compose import load
 
-Evaluate = Callable[..., Ended]
-"""`evaluate(point, until=None)`: `point` holds values by key, `until` ends the load early by the pulses it is shown."""
 
-
-def evaluator(words: Sequence[str], *, config_dirs: Sequence[Path] = (), say: Callable[[str], None]) -> Evaluate:
+def evaluator(words: Sequence[str], *, config_dirs: Sequence[Path] = (), say: Callable[[str], None]) -> Callable[..., Ended]:
     """The experiment of these words (`group=choice`, `key=value`) as a function of a point; a run a call.
 
-    It raises ConfigError where the words or the point are wrong, MeasureError where nothing could be measured.
+    `evaluate(point, until=None)`: `point` holds values by key, `until` ends the load early by the pulses it is shown. It
+    raises ConfigError where the words or the point are wrong, MeasureError where nothing could be measured.
     """
 
     def evaluate(point: Mapping[str, Any], until: Until | None = None) -> Ended:

@@ -5,7 +5,7 @@ import resource
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from pydantic import ValidationError
@@ -19,10 +19,12 @@ from aiperf.load.loop import EpollLoop
 from aiperf.plugin.border import told
 from aiperf.plugin.plugins import get_entry, get_metadata, make
 from aiperf.seams import Channel, Endpoint, Loop, Source
-from aiperf.simulator.memory import MemoryServer
 from aiperf.spool import SpoolWriter
 from aiperf.transports.origin import origins
 from aiperf.workload import Phase, Request, Schedule
+
+if TYPE_CHECKING:  # launch time: most generators have no server in their process
+    from aiperf.simulator.memory import MemoryServer
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +55,7 @@ class LoadTask:
     run: str
     spin_ns: int
     generator: int = 0
-    memory: MemoryServer | None = None
+    memory: "MemoryServer | None" = None
 
 
 def speaker(target: Target) -> Endpoint:

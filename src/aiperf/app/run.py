@@ -25,7 +25,6 @@ from aiperf.plugin.plugins import make
 from aiperf.processing.task import ProcessTask
 from aiperf.results import Outlook
 from aiperf.seams import Fetch, Job
-from aiperf.simulator.memory import MemoryServer
 from aiperf.store import campaign as store
 from aiperf.transports.origin import request_headers
 from aiperf.workload import Phase
@@ -155,7 +154,7 @@ def _measured(run: Run, until: Until | None) -> Ended:
             before = metrics_texts(servers.urls, fetch)
             heard.listen(patient=True)
             with run.journal.stage("load"):
-                outcome = _loaded(run, target, heard, memory=servers.memory, until=until)
+                outcome = _loaded(run, target, heard, servers=servers, until=until)
                 outcome.stopped = heard.count > 0
             after = metrics_texts(servers.urls, fetch, within_s=_HURRY_S if outcome.stopped else METRICS_S)
         for when, texts in (("before", before), ("after", after)):
@@ -183,14 +182,14 @@ def _ready(run: Run, servers: Servers) -> tuple[Fetch, Target, Found]:
     return fetch, target, found
 
 
-def _loaded(run: Run, target: Target, heard: Any, *, memory: MemoryServer | None, until: Until | None) -> Outcome:
+def _loaded(run: Run, target: Target, heard: Any, *, servers: Servers, until: Until | None) -> Outcome:
     """Play the plan; records come about while it runs."""
     plan, experiment = run.plan, run.experiment
     if plan.open_loop:
         keep_plan(run)
     spool = run.campaign.spool / f"{GENERATOR}.spool"
     spin_ns = round(experiment.timing.spin_us * clock.MICROSECOND)
-    task = LoadTask(target, plan.source, plan.schedule, plan.stop_ns, spool, run.name, spin_ns, memory=memory)
+    task = LoadTask(target, plan.source, plan.schedule, plan.stop_ns, spool, run.name, spin_ns, memory=servers.memory)
     generator = Job(GENERATOR, GENERATE, task, cores=run.cores.generator, log=(run.campaign.log, experiment.log_level))
     made = make("cluster", experiment.cluster.type, run.hatched, options=experiment.cluster.options)
     with closing(made) as cluster, run.screen.showing(_outlook(plan)):

@@ -6,6 +6,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from logging import getLogger
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aiperf import clock
 from aiperf.app.host import Cores
@@ -16,8 +17,10 @@ from aiperf.load.virtual import VirtualLoop
 from aiperf.plugin.plugins import make
 from aiperf.seams import Cluster, Event, Fetch, Job
 from aiperf.simulator.draws import refused_places
-from aiperf.simulator.memory import MemoryServer
 from aiperf.transports.fetch import HttpFetch
+
+if TYPE_CHECKING:
+    from aiperf.simulator.memory import MemoryServer
 from aiperf.transports.origin import full
 
 _log = getLogger(__name__)
@@ -36,7 +39,7 @@ class Servers:
     """Addresses, taken in turn by request number; `memory` is the server itself where it lives in this process, on a virtual clock."""
 
     urls: tuple[str, ...]
-    memory: MemoryServer | None = None
+    memory: "MemoryServer | None" = None
 
     def fetch(self, headers: Mapping[str, str], ca_path: str | None) -> Fetch:
         """What asks them for a page."""
@@ -57,12 +60,16 @@ def served(options: Options, cores: Cores, say: Callable[[str], None] = _log.err
     if log is not None and not Path(log).expanduser().parent.is_dir():
         raise ConfigError(f"endpoint.simulator.log: the folder of {log} does not exist")
     if options.simulator.clock == "virtual":
+        from aiperf.simulator.memory import MemoryServer  # noqa: PLC0415 - launch time: a server elsewhere needs none of it
+
         memory = MemoryServer(options.simulator, VirtualLoop(EPOCH_NS))
-        yield Servers(memory.urls, memory)
         try:
-            memory.close()
-        except MeasureError as exc:  # a log that is not whole costs no report
-            say(str(exc))
+            yield Servers(memory.urls, memory)
+        finally:
+            try:
+                memory.close()
+            except MeasureError as exc:  # a log that is not whole costs no report
+                say(str(exc))
         return
     cluster = make("cluster", "local")
     try:

@@ -78,8 +78,6 @@ class MemoryServer:
 class MemoryTransport:
     """Requests to a server in this process; `sockets` is that server. Nothing connects, and what is sent arrives at once."""
 
-    reopened = 0
-
     def __init__(self, options: Options, origins: Sequence[Origin], *, hint: bytes | None, sockets: MemoryServer) -> None:  # noqa: ARG002 - a stamp in memory is exact as it is
         self._server, self._most = sockets, options.max_answer_bytes
         self._path = origins[0].head.removeprefix(b"POST ")
