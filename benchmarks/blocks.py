@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from aiperf.config.dataset import Dataset
 from aiperf.dataset.bank import COMMON, Wording
 from aiperf.dataset.custom import CustomDatasetComposer
-from aiperf.dataset.fields import BLOCK
+from aiperf.dataset.rows import BLOCK
 from harness import Table
 
 PAGE = 16

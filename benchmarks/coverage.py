@@ -22,9 +22,9 @@ from scipy import optimize, signal
 from scipy import stats as known
 
 from aiperf.config.simulator import Simulator
-from aiperf.metrics.intervals import Sample, of_mean, of_percentile, order_bounds, rate_interval
-from aiperf.simulator.ask import Ask
+from aiperf.metrics.intervals import SETTLED, Sample, of_mean, of_percentile, order_bounds, rate_interval
 from aiperf.simulator.engine import Engine
+from aiperf.simulator.model import Ask
 
 LENGTHS = (200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000)
 STATS = ("avg", "rate", "p50", "p90", "p99")
@@ -194,12 +194,12 @@ def look(table: Table, n: int, truth: dict[str, float]) -> list[tuple[float, flo
     """For each statistic whether the interval holds the truth, and whether one would that takes the values as independent."""
     values = table.values[:n]
     ascending = np.sort(values)
-    sample, mean = Sample.of(values, ascending), float(values.mean())
+    sample, mean = Sample.of(values), float(values.mean())
     half = NORMAL * float(values.std(ddof=1)) / n**0.5
     _, one = of_mean(sample, mean)
     found = [(holds(one and (one.low, one.high), truth["avg"]), holds((mean - half, mean + half), truth["avg"]))]
     start, end = table.window(n)
-    one = rate_interval((table.ended * MS).astype(np.int64), start, end, beside=values)
+    one = rate_interval((table.ended * MS).astype(np.int64), start, end, border=sample.border(SETTLED))
     events = np.count_nonzero((table.ended * MS > start) & (table.ended * MS <= end))
     seconds = (end - start) / 1e9
     plain = ((events - NORMAL * events**0.5) / seconds, (events + NORMAL * events**0.5) / seconds)

@@ -26,7 +26,7 @@ from scipy.stats import norm
 
 from aiperf.cluster.inline import InlineChannel
 from aiperf.load.generator import Generator, LoadPlan
-from aiperf.load.virtual import VirtualLoop
+from aiperf.load.loop import VirtualLoop
 from aiperf.metrics.precision import STEP, PulsePrecision, position
 from aiperf.results import Pulse
 from aiperf.seams import Flights

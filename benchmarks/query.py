@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from aiperf.errors import AiperfError
-from aiperf.plugin.metrics import of_requests, of_runs
+from aiperf.plugin.plugins import of_requests, of_runs
 from aiperf.results import STATS, MetricValue, Summary, Verdict, Window
 from aiperf.store import joined
 from aiperf.store.aggregate import commit

@@ -23,9 +23,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from aiperf import chance
 from aiperf.config.dataset import Dataset
 from aiperf.config.dataset import Tokenizer as Named
-from aiperf.dataset.bank import COMMON, Bank, Wording
+from aiperf.dataset.bank import COMMON, Bank, Wording, bank_of
 from aiperf.dataset.tokenizer import Loaded, load
-from aiperf.dataset.vocabulary import bank_of
 from aiperf.plugin import plugins
 from aiperf.seams import Source
 from harness import Figures, Table, alternate, least, median

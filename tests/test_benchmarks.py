@@ -16,7 +16,7 @@ def test_is_importable_and_says_what_it_shows(name):
 
 def test_the_table_of_contents_is_whole(root):
     text = (root / "benchmarks" / "README.md").read_text()
-    tools = {"harness", "floor", "replay_floor", "truth_log"}
+    tools = {"harness", "floor", "bare_mixed", "replay_floor", "truth_log"}
     assert [name for name in SCRIPTS if name not in tools and f"`python benchmarks/{name}.py" not in text] == []
 
 

@@ -31,7 +31,7 @@ from aiperf.config.experiment import Experiment
 from aiperf.config.keys import rows as rows_of
 from aiperf.config.simulator import SHARES
 from aiperf.metrics.statistics import floor
-from aiperf.plugin.metrics import of_requests, of_runs
+from aiperf.plugin.plugins import of_requests, of_runs
 from aiperf.records import ERRORS, NOT_FAILURES
 from aiperf.results import REASONS
 from fault_classes import FAULT_CLASSES
@@ -58,6 +58,7 @@ EXPECTED = {
         ("python -m aiperf experiment=mooncake_replay endpoint=vllm", 0, r"^VALID"),
         ('python -m aiperf query "SELECT', 0, r"quickstart/.* VALID "),
         ("python -m aiperf report", 0, r"^results: outputs/quickstart/"),
+        ("python -m aiperf verify", 0, r"^  summary  ok "),
         ("python -m aiperf plugins endpoint", 0, r"^completions +aiperf"),
     ),
     "docs/quickstart.md": (
@@ -70,13 +71,16 @@ EXPECTED = {
         ("aiperf experiment=evening", 0, r"planned_time_to_first_token <= 500 ms +kept by 100 %"),
         ("aiperf report", 0, r"^results: outputs/quickstart/"),
         ('aiperf query "SELECT', 0, r"quickstart/.* VALID "),
+        ("aiperf report", 0, r"^results: outputs/quickstart/"),
+        ("aiperf verify", 0, r"^  summary  ok "),
+        ("aiperf --rerun", 0, r"^results: outputs/quickstart/"),
     ),
     "docs/concepts.md": (("aiperf timing=request_rate", 0, r"^  queue_time +\d"),),
     "docs/errors.md": (
         ("aiperf experiment=quickstart endpoint.simulator.faults.http_500", 3, r"^  truncated \d"),
         ("aiperf experiment=quickstart endpoint.timeout_s.idle", 3, r"^  timeout_idle \d"),
         ("aiperf experiment=quickstart endpoint.max_answer_bytes", 3, r"^  too_large \d"),
-        ("aiperf timing=request_rate", 0, r"^requests: planned 10 .* unsent \(duration\) \d .* abandoned \d"),
+        ("aiperf timing=request_rate", 3, r"^requests: planned 10 .* unsent \(duration\) \d .* abandoned \d"),
     ),
     "docs/plugins.md": (
         ("python -m pip install -e ./my-plugins", 0, r"^my_plugins-0\.1\.0"),
@@ -101,6 +105,7 @@ EXPECTED = {
         ("aiperf experiment=thursday endpoint=vllm", 0, r"^VALID"),
         ("aiperf experiment=thursday endpoint.simulator.preset=overloaded", 0, r"^VALID"),
     ),
+    "docs/performance.md": (("aiperf doctor", 0, r"^good +kernel stamps"),),
     "docs/configuration.md": (),
     "docs/metrics.md": (),
 }

@@ -119,20 +119,20 @@ IS_FINITE = {"math.isfinite", "np.isfinite", "numpy.isfinite"}
 JSON_WRITERS = {"json.dump", "json.dumps", "orjson.dumps", "msgspec.json.encode", "msgspec.json.Encoder"}
 BARE = {"mean", "std", "var", "average", "polyfit"}
 
-FINITE_ALREADY = ("autocorrelation.py", "intervals.py", "precision.py", "steady.py")
+FINITE_ALREADY = ("intervals.py", "precision.py", "steady.py")
 """Exceptions from the rule on arithmetic: files of metrics that are handed finite values alone (`metrics.rows.numbers`), by the million."""
 
 UNSCRUBBED: dict[str, str] = {
-    "app/evaluate.py": "values of a point as the grammar of overrides reads them; what is no number is refused there",
+    "app/run.py": "values of a point as the grammar of overrides reads them; what is no number is refused there",
     "config/endpoint.py": "asks whether a value can be JSON, NaN refused, and writes nothing",
     "config/keys.py": "shows in a message what someone typed, a NaN as well",
-    "dataset/fields.py": "shows in a message what a row of a data file holds",
+    "dataset/rows.py": "shows in a message what a row of a data file holds",
     "endpoints/foreign.py": "a request's body; NaN is refused there",
     "endpoints/openai.py": "a request's body, no result: it says what the experiment says, and msgspec writes what is no number as null",
     "metrics/asides.py": "what is written there was scrubbed by its one caller",
     "report/grid.py": "shows a nested value in a cell of a table, a NaN as well",
     "report/streams.py": "msgspec writes what is no number as null, and rows are many",
-    "testing/planned.py": "rows of a sample data file, some of them bad on purpose",
+    "testing/contracts.py": "rows of a sample data file, some of them bad on purpose",
     "store/parquet.py": "msgspec writes what is no number as null, and rows are many",
     "simulator": "a server's answers and its log: names and whole numbers that it makes itself",
 }

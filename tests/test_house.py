@@ -35,7 +35,7 @@ SEVERAL_BASES = {
     "plugin/types.py PluginAttributeError": "callers written for the incumbent catch AttributeError",
 }
 BROAD_HANDLERS: dict[str, str] = {
-    "dataset/hub.py": "tokenizers raises bare Exception for a broken file, and a model's own code raises anything; both become ConfigError",
+    "dataset/tokenizer.py": "tokenizers raises bare Exception for a broken file, a model's code raises anything; both are a ConfigError",
 }
 TIME_READERS = {"clock.py": "the only module that reads time"}
 BARE_STATISTICS: dict[str, str] = {}

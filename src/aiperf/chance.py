@@ -59,8 +59,7 @@ def draws_at(key: int, places: NDArray[Any]) -> Hashes:
 
 def uniform(hashes: Hashes) -> Floats:
     """In (0, 1], on a grid of 2⁻⁵³."""
-    found: Floats = ((hashes >> _11) + np.uint64(1)).astype(np.float64) * 2.0**-53
-    return found
+    return ((hashes >> _11) + np.uint64(1)).astype(np.float64) * 2.0**-53
 
 
 def exponential(hashes: Hashes) -> Floats:

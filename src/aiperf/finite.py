@@ -18,6 +18,8 @@ def _finite(value: float) -> float:
     return value
 
 
+_PART, _SMALL = 1 << 20, 1e-100
+
 FiniteFloat = Annotated[float, AfterValidator(_finite)]
 """A float that rejects NaN and the infinities when it is loaded; `FiniteFloat | None` for "or explicitly missing"."""
 
@@ -65,13 +67,14 @@ def _kept(values: Iterable[float | None]) -> Any:
 
     array = values if isinstance(values, np.ndarray) and values.dtype.kind in "fiu" else np.array(list(_floats(values)))
     floats = array.astype(np.float64, copy=False)
-    return floats[np.isfinite(floats)]
+    known = np.isfinite(floats)
+    return floats if known.all() else floats[known]
 
 
-def _scale(kept: Any) -> float:
-    """A power of two by which the values can be divided without a rounding, so that no sum of squares overflows."""
+def scale_of(kept: Any) -> float:
+    """A power of two by which the values can be divided without a rounding, so that no sum of squares overflows; mostly 1."""
     largest = max(abs(kept.max()), abs(kept.min()))
-    return math.ldexp(1.0, max(math.frexp(largest)[1] - 1, -1000)) if largest else 1.0
+    return 1.0 if not largest or _SMALL < largest < 1 / _SMALL else math.ldexp(1.0, max(math.frexp(largest)[1] - 1, -1000))
 
 
 def nan_safe_mean(values: Iterable[float | None]) -> float | None:
@@ -79,8 +82,8 @@ def nan_safe_mean(values: Iterable[float | None]) -> float | None:
     kept = _kept(values)
     if not len(kept):
         return None
-    scale = _scale(kept)
-    return float((kept / scale).sum()) / len(kept) * scale
+    scale = scale_of(kept)
+    return float((kept if scale == 1 else kept / scale).sum()) / len(kept) * scale
 
 
 def nan_safe_std(values: Iterable[float | None]) -> float | None:
@@ -88,8 +91,12 @@ def nan_safe_std(values: Iterable[float | None]) -> float | None:
     kept = _kept(values)
     if len(kept) < 2:
         return None
-    scale = _scale(kept)
-    parts = kept / scale
-    squares = (parts - float(parts.sum()) / len(parts)) ** 2
-    found = math.sqrt(float(squares.sum()) / (len(parts) - 1)) * scale
+    scale = scale_of(kept)
+    found = math.sqrt(sum_of_squares(kept if scale == 1 else kept / scale) / (len(kept) - 1)) * scale
     return found if math.isfinite(found) else None
+
+
+def sum_of_squares(values: Any) -> float:
+    """The squared distances of an array's values from their mean, added up part by part, since there may be more than fit in twice."""
+    mean = float(values.mean())
+    return math.fsum(float(((values[at : at + _PART] - mean) ** 2).sum()) for at in range(0, len(values), _PART))

@@ -7,9 +7,9 @@ loggers are left as they are.
 import logging
 import os
 import sys
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 NAME = "aiperf"
 _SILENT = logging.CRITICAL + 1
@@ -28,9 +28,10 @@ def configure(path: Path | None, level: str, *, verbose: int = 0) -> None:
     """
     close()
     if path is not None:
-        _add(_Handler(_File(path)), logging.getLevelNamesMapping()[level.upper()])
+        _logger.addHandler(_Handler(logging.getLevelNamesMapping()[level.upper()], _File(path)))
     if verbose > 0:
-        _add(_Handler(_StandardError()), logging.DEBUG if verbose > 1 else logging.INFO)
+        _logger.addHandler(_Handler(logging.DEBUG if verbose > 1 else logging.INFO))
+    _logger.setLevel(min((handler.level for handler in _logger.handlers), default=_SILENT))
 
 
 def close() -> None:
@@ -44,18 +45,6 @@ def close() -> None:
 def dropped() -> int:
     """Lines that could not be written since `configure`."""
     return sum(handler.dropped for handler in _logger.handlers if isinstance(handler, _Handler))
-
-
-class lazy:  # noqa: N801 - it is used as a function
-    """A part of a message that is made when the line is written, if it is: `log.debug("plan %s", lazy(lambda: drawn(plan)))`."""
-
-    __slots__ = ("_make",)
-
-    def __init__(self, make: Callable[[], object]) -> None:
-        self._make = make
-
-    def __str__(self) -> str:
-        return str(self._make())
 
 
 class _Format(logging.Formatter):
@@ -93,23 +82,19 @@ class _File:
         self._fd = None
 
 
-class _StandardError:
-    """Whatever standard error is at that moment: a screen may have taken it over."""
-
-    def write(self, text: str) -> int:
-        """Write at once."""
-        written = sys.stderr.write(text)
-        sys.stderr.flush()
-        return written
-
-
-class _Handler(logging.StreamHandler[_File | _StandardError]):
+class _Handler(logging.StreamHandler[Any]):
     """What goes wrong with a line costs that line, and is counted: no traceback in the midst of a run."""
 
-    def __init__(self, stream: _File | _StandardError) -> None:
-        super().__init__(stream)
+    def __init__(self, level: int, file: _File | None = None) -> None:
+        super().__init__(file)
+        self.setLevel(level)
         self.dropped = 0
         self.setFormatter(_Format(_LINE))
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not isinstance(self.stream, _File):
+            self.stream = sys.stderr  # that of this moment: a screen may have taken it over
+        super().emit(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802 - as logging calls it
         self.dropped += 1
@@ -118,9 +103,3 @@ class _Handler(logging.StreamHandler[_File | _StandardError]):
         if isinstance(self.stream, _File):
             self.stream.close()
         super().close()
-
-
-def _add(handler: _Handler, level: int) -> None:
-    handler.setLevel(level)
-    _logger.addHandler(handler)
-    _logger.setLevel(min(level, _logger.level))

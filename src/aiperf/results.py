@@ -10,7 +10,7 @@ STATS = ("avg", "min", "max", "std", "sum", "p1", "p5", "p10", "p25", "p50", "p7
 """The statistics of a distribution, in the order in which they are written; a metric of one value has `avg` alone."""
 
 REASONS = (
-    "no_results", "late_generator", "plan_not_met", "level_not_held", "generator_saturated", "unsent", "errors",
+    "no_results", "late_generator", "plan_not_met", "level_not_held", "generator_saturated", "unsent", "abandoned", "errors",
     "no_tokens", "input_length", "output_length", "coalesced_first_tokens", "too_few_samples", "clock_step", "generator_died",
     "lost_frames", "invariant", "trend",
 )  # fmt: skip

@@ -80,8 +80,9 @@ class Frame(msgspec.Struct, array_like=True):
 
 
 class SpoolWriter:
-    """Appends parts; encodes them at once into the open frame, and hands full frames to a thread that compresses and writes.
+    """Appends parts; encodes them at once, each for itself, and hands full frames to a thread that joins, compresses and writes.
 
+    A frame that grew in one buffer would cost more than all the rest, since its pages are new each time.
     The queue to the thread is bounded: when the disk is slower than the load, `waits` counts how often the caller waited.
     A disk that fails is kept in `failure` and every later frame is dropped and counted in `lost`; one that does not even
     take the file's name raises MeasureError.
@@ -91,38 +92,39 @@ class SpoolWriter:
         self.waits = self.lost = self.parts = 0
         self.failure: OSError | None = None
         self._offset, self._now = offset, now
-        self._rows, self._count, self._opened = bytearray(), 0, 0
-        self._encode = msgspec.msgpack.Encoder().encode_into
+        self._rows, self._size, self._opened = list[bytes](), 0, 0
+        self._encode = msgspec.msgpack.Encoder().encode
         self._file = _created(path)
-        self._queue: queue.Queue[tuple[int, int, bytes] | None] = queue.Queue(_QUEUE)
+        self._queue: queue.Queue[tuple[int, list[bytes]] | None] = queue.Queue(_QUEUE)
         self._thread = threading.Thread(target=self._drain, name="spool", daemon=True)
         self._thread.start()
 
     def put(self, exchange: Exchange, *, last: bool) -> None:
         """Write what has come since the last part; the exchange is ready for the next one."""
         exchange.last = last
-        if not self._count:
+        if not self._rows:
             self._opened = self._now()
-        self._encode(exchange, self._rows, -1)
-        self._count += 1
+        row = self._encode(exchange)
+        self._rows.append(row)
+        self._size += len(row)
         self.parts += 1
         exchange.part += 1
         if not last:
             exchange.stamps, exchange.bodies, exchange.marks = [], [], []
-        if len(self._rows) >= FRAME_BYTES:
+        if self._size >= FRAME_BYTES:
             self.cut()
 
     def tick(self) -> None:
         """Cut the frame if it is old; called a few times a second."""
-        if self._count and self._now() - self._opened >= FRAME_NS:
+        if self._rows and self._now() - self._opened >= FRAME_NS:
             self.cut()
 
     def cut(self) -> None:
         """Close the open frame and hand it to the thread."""
-        if not self._count:
+        if not self._rows:
             return
-        frame = (self._offset(), self._count, bytes(self._rows))
-        self._rows, self._count = bytearray(), 0
+        frame = (self._offset(), self._rows)
+        self._rows, self._size = [], 0
         try:
             self._queue.put_nowait(frame)
         except queue.Full:
@@ -160,11 +162,11 @@ def _created(path: Path) -> BinaryIO:
         raise MeasureError(f"{path}: cannot be written ({exc.strerror or exc})") from exc
 
 
-def _framed(frame: tuple[int, int, bytes], compress: Callable[..., bytes]) -> bytes:
-    offset, count, rows = frame
-    head = b"\x92" + msgspec.msgpack.encode(offset) + b"\xdd" + struct.pack(">I", count)
-    size = struct.pack("<I", len(head) + len(rows))
-    packed = size + compress(head + rows, asbytes=True)
+def _framed(frame: tuple[int, list[bytes]], compress: Callable[..., bytes]) -> bytes:
+    offset, rows = frame
+    head = b"\x92" + msgspec.msgpack.encode(offset) + b"\xdd" + struct.pack(">I", len(rows))
+    plain = b"".join((head, *rows))
+    packed = struct.pack("<I", len(plain)) + compress(plain, asbytes=True)
     return struct.pack("<II", len(packed), zlib.crc32(packed)) + packed
 
 
@@ -201,9 +203,9 @@ class SpoolReader:
             return None
         length, crc = struct.unpack("<II", head)
         possible = _SMALLEST <= length <= _LARGEST  # nothing else is written, but a file that outlived a crash may end in zeros
-        packed = file.read(length) if possible else b""
-        if possible and len(packed) < length:
+        if possible and self.path.stat().st_size < self.offset + len(head) + length:  # a damaged length may be a gigabyte to read
             return None
+        packed = file.read(length) if possible else b""
         if not possible or zlib.crc32(packed) != crc:
-            raise SpoolError(f"{self.path}: the frame at byte {self.offset} is damaged; {self.offset} bytes before it are whole")
+            raise SpoolError(f"{self.path.name}: the frame at byte {self.offset} is damaged; {self.offset} bytes before it are whole")
         return packed

@@ -1,9 +1,11 @@
 """What is to be sent: conversation, turn, schedule; frozen, so that any process may hold them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count, islice
 from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -38,6 +40,37 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """A generator's part of a plan: every `generators`-th slot from its own number on, and the places whose turn comes to these.
+
+    Places go round the slots of the run's `level` (None: one a generator), so that whoever has more slots has more to send.
+    """
+
+    generator: int = 0
+    generators: int = 1
+    level: int | None = None
+
+    def slots(self, level: int) -> range:
+        """Which of so many slots are its own."""
+        return range(self.generator, level, self.generators)
+
+    def places(self, total: int | None) -> Iterator[int]:
+        """Which of a phase's places are its own, ascending; without end where the phase has none."""
+        turn = self.level or self.generators
+        endless = (begin + slot for begin in count(0, turn) for slot in self.slots(turn))
+        return endless if total is None else islice(endless, self.size(total))
+
+    def size(self, total: int) -> int:
+        """How many of so many places are its own."""
+        turns, rest = divmod(total, self.level or self.generators)
+        return turns * len(self.slots(self.level or self.generators)) + len(self.slots(rest))
+
+
+ALONE = Share()
+"""The only generator's part, which is everything."""
+
+
+@dataclass(frozen=True, slots=True)
 class Lengths:
     """Asked token counts by conversation, for the plan: int32 arrays of equal length.
 
@@ -48,8 +81,7 @@ class Lengths:
     output_tokens: NDArray[np.int32]
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True, gc=False):
     """A turn made ready to send, or why it could not be made (`refused`)."""
 
     conversation: int

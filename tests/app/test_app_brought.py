@@ -10,7 +10,7 @@ from aiperf import logs
 from aiperf.app import finish
 from aiperf.app.host import packages
 from aiperf.config.experiment import Experiment
-from aiperf.errors import MeasureError
+from aiperf.errors import ConfigError
 from aiperf.plugin import plugins
 from aiperf.results import MetricValue, Summary, Verdict, Window
 from aiperf.store.campaign import Campaign
@@ -99,5 +99,5 @@ def test_one_that_fails_is_told_of_and_the_others_write(tmp_path):
 
 
 def test_one_of_ours_that_the_disk_refuses_is_an_error(tmp_path):
-    with pytest.raises(MeasureError, match="no records here"):
+    with pytest.raises(ConfigError, match="no records here"):
         ran(tmp_path, "jsonl")

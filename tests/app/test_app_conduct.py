@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from aiperf.app.conduct import HURRY_NS, Conductor, Interrupts, Outcome, interrupts
+from aiperf.app.conduct import HURRY_NS, LEAD_NS, Conductor, Interrupts, Outcome, interrupts
 from aiperf.clock import SECOND
 from aiperf.cluster.inline import InlineCluster
+from aiperf.load.generator import READY
 from aiperf.results import Outlook, Pulse
 from aiperf.seams import Channel, Event, Job, StopRule
 
@@ -91,6 +92,64 @@ def test_a_run_that_ends_as_it_should() -> None:
     assert (outcome.dead, outcome.stopped) == ({}, False)
     assert seen.pulses == [pulse()]
     assert seen.lines == []
+
+
+def begun(cluster: Scripted) -> dict[str, int]:
+    """Who was told to begin, and when."""
+    return {name: what[1] for name, what in cluster.log if isinstance(what, tuple) and what[0] == "begin"}
+
+
+def test_several_generators_begin_at_one_instant_when_the_last_is_ready() -> None:
+    late = Late()
+    ready = [Event(job.name, READY) for job in GENERATORS]
+    told: list[dict[str, int]] = []
+
+    def look() -> list[Event]:
+        told.append(begun(cluster))
+        return []
+
+    script = (
+        [ready[0]], late.after(3, ready[0]), look, late.after(4, ready[1]), look, [ready[0]],
+        said("generator-0"), said("generator-1"), [*said("processor-0"), *said("processor-1")],
+    )  # fmt: skip
+    cluster = Scripted(deque(script))
+    Conductor(cluster, Seen(), now=lambda: late.s * SECOND).run(GENERATORS, PROCESSORS, Interrupts())
+    assert told == [{}, {"generator-0": 7 * SECOND + LEAD_NS, "generator-1": 7 * SECOND + LEAD_NS}]
+    assert [what for name, what in cluster.log if name == "generator-0"] == ["start", ("begin", 7 * SECOND + LEAD_NS)]
+
+
+def test_one_that_dies_before_it_is_ready_does_not_hold_the_others() -> None:
+    _, cluster, _ = conducted(
+        [Event("generator-1", READY)], [Event("generator-0", ended=True, error="was killed by signal 9")],
+        said("generator-1"), [*said("processor-0"), *said("processor-1")],
+    )  # fmt: skip
+    assert list(begun(cluster)) == ["generator-1"]
+
+
+def test_one_that_hangs_before_it_is_ready_holds_the_others_no_longer_than_its_patience() -> None:
+    late = Late()
+    ready, killed = Event("generator-0", READY), Event("generator-1", ended=True, error="was killed by signal 9")
+    waits = [late.after(10, ready) for _ in range(5)]
+    outcome, cluster, _ = silent(*waits, late.after(0, killed), said("generator-0"), said("processor-0"), said("processor-1"), late=late)
+    assert cluster.told("end") == ["generator-1"]
+    assert list(begun(cluster)) == ["generator-0"]
+    assert outcome.dead == {"generator-1": "was killed by signal 9"}
+
+
+def test_one_alone_waits_for_nobody() -> None:
+    cluster = Scripted(deque([[Event("generator-0", READY)], said("generator-0"), [*said("processor-0"), *said("processor-1")]]))
+    outcome = Conductor(cluster, Seen()).run(GENERATORS[:1], PROCESSORS, Interrupts())
+    assert begun(cluster) == {}
+    assert list(outcome.generators) == ["generator-0"]
+
+
+def test_the_newest_pulse_of_each_generator_is_kept_also_of_one_that_died() -> None:
+    outcome, _, _ = conducted(
+        [Event("generator-0", pulse(1)), Event("generator-1", pulse(2)), Event("generator-0", pulse(3))],
+        [Event("generator-1", ended=True, error="was killed by signal 9"), *said("generator-0")],
+        [*said("processor-0"), *said("processor-1")],
+    )
+    assert {name: one.sent for name, one in outcome.pulses.items()} == {"generator-0": 3, "generator-1": 2}
 
 
 def test_processors_are_told_to_finish_once_and_only_after_the_last_generator() -> None:

@@ -12,10 +12,11 @@ from aiperf.app.data import data, salt_of
 from aiperf.app.plan import Plan
 from aiperf.app.session import table
 from aiperf.app.words import lines
-from aiperf.config.experiment import Experiment, Goodput
+from aiperf.config.experiment import Cluster, Experiment, Goodput
 from aiperf.errors import ConfigError
+from aiperf.plugin import plugins
 from aiperf.store.parquet import PLAN_SCHEMA
-from aiperf.workload import WARMUP_FROM
+from aiperf.workload import WARMUP_FROM, Phase, Schedule
 
 SECOND = 1_000_000_000
 
@@ -60,8 +61,8 @@ def test_in_open_loop_every_arrival_is_in_the_table() -> None:
 
 def test_in_closed_loop_the_table_holds_what_was_reached() -> None:
     plan = made(closed(warmup={"requests": 3}))
-    assert table(plan, 3).num_rows == 0
-    laid = table(plan, 3, {"warmup": 3, "profiling": 7})
+    assert table(plan, 3).num_rows == 13
+    laid = table(plan, 3, np.array([*range(7), *range(WARMUP_FROM, WARMUP_FROM + 3)])[::-1])
     assert laid["request"].to_pylist() == [*range(7), *range(WARMUP_FROM, WARMUP_FROM + 3)]
     assert laid["due_ns"].null_count == 10
     assert laid["conversation"].to_pylist() == [*range(7), *range(3)]
@@ -150,3 +151,29 @@ def test_a_promise_that_the_plan_cannot_support_is_said_before_it_starts() -> No
         said += [line for line in lines(of, made(of)) if line.startswith("note")]
     needs = "goodput.slos.time_to_first_token.p99 needs 662 requests, the plan holds 200"
     assert said == [f"note      {needs}: the verdict will be INVALID (too_few_samples)"]
+
+
+@pytest.mark.parametrize("generators", [1, 2, 3])
+def test_the_plan_is_the_same_for_any_number_of_generators(generators: int) -> None:
+    for of, options in ((open_loop, {"warmup": {"requests": 5}}), (closed, {"warmup": {"requests": 3}})):
+        one, several = (made(of(**options).model_copy(update={"cluster": Cluster(generators=n)})) for n in (1, generators))
+        assert table(several, 3).equals(table(one, 3))
+
+
+class OneSlot:
+    """A strategy that has its own idea of a level."""
+
+    def __init__(self, timing: object, *, seed: int) -> None:
+        pass
+
+    def schedule(self, recorded_ns: object) -> Schedule:
+        return Schedule((Phase("profiling", requests=5),), 0)
+
+
+def test_a_strategy_s_plan_that_generators_cannot_share_is_refused(request: pytest.FixtureRequest) -> None:
+    plugins.register("timing_strategy", "one_slot", OneSlot)
+    request.addfinalizer(plugins.reset_registry)
+    alone = closed().model_copy(update={"timing": closed().timing.model_copy(update={"type": "one_slot"})})
+    assert made(alone).planned == 5
+    with pytest.raises(ConfigError, match=r"cluster.generators=2: each needs a slot of its own, and the plan has 1"):
+        made(alone.model_copy(update={"cluster": Cluster(generators=2)}))

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 
 from aiperf.app.jobs import Render, Target, speaker
@@ -38,7 +39,7 @@ def bodies(experiment: Experiment, plan: Plan) -> Iterator[bytes]:
 def digest(name: str) -> str:
     experiment, plan = plan_of("any", *EXPERIMENTS[name], "dataset.salt=none", "seed=7")
     found = hashlib.sha256()
-    for column in table(plan, 7, {"profiling": MOST}).to_pydict().values():
+    for column in table(plan, 7, np.arange(MOST)).to_pydict().values():
         found.update(json.dumps(column).encode())
     for body in bodies(experiment, plan):
         found.update(body)

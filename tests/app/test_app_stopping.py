@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aiperf.app.stopping import precision_of, stop_rule
+from aiperf.app.conduct import precision_of, stop_rule
 from aiperf.config.experiment import Experiment
 from aiperf.results import Pulse
 

@@ -138,7 +138,7 @@ class TestKinds:
             assert f" {entry.name} {entry.package} " in text
         assert "zmq_proxy: What passes messages on. not open; in its place: nothing; generators and processors share files" in text
         found = {kind["name"]: kind for kind in as_json(capsys, "--all")["categories"]}
-        assert list(found) == plugins.list_categories()
+        assert list(found) == list(plugins.categories())
         assert found["service"]["replaced_by"]
         assert [one["name"] for one in found["cluster"]["plugins"]] == ["local", "inline"]
 

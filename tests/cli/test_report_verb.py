@@ -1,6 +1,7 @@
 """`aiperf report`: the same text as at the end of the run, from what lies in the folder."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -130,10 +131,33 @@ def test_a_campaign_of_plugins_that_are_gone_is_shown_and_said(capsys, outputs, 
     assert found.err.count("\n") == 1
 
 
-@pytest.mark.parametrize(
-    "text", ["{", "[1]", "{}", '{"plugins": {}}', json.dumps({"plugins": {"endpoint.type": echo(name="chat", package="aiperf")}})]
-)
+@pytest.mark.parametrize("text", ["{}", '{"plugins": {}}', json.dumps({"plugins": {"endpoint.type": echo(name="chat", package="aiperf")}})])
 def test_a_campaign_whose_plugins_are_here_is_only_shown(capsys, outputs, text):
     (outputs / "chat" / LATER / "receipt.json").write_text(text)
     assert main(["report", "outputs/chat"]) == 0
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("text", [b"{", b"[1]", b"", b"\xff"])
+def test_a_damaged_receipt_is_said_below_what_is_shown(capsys, outputs, text):
+    (outputs / "chat" / LATER / "receipt.json").write_bytes(text)
+    assert main(["report", "outputs/chat"]) == 2
+    found = capsys.readouterr()
+    assert found.out == at_the_end(f"outputs/chat/{LATER}") + "\n"
+    assert re.search(r"receipt\.json: (cannot be read|is no receipt that can be read) \(", found.err)
+
+
+def test_what_is_gone_is_computed_by_nobody(capsys, outputs):
+    (outputs / "chat" / LATER / "receipt.json").write_text(json.dumps({"plugins": {"endpoint.type": echo()}}))
+    assert main(["report", "outputs/chat", "--from", "process"]) == 2
+    found = capsys.readouterr()
+    assert found.out == ""
+    assert found.err.endswith(
+        "endpoint.type=echo came from my-plugins 0.1.0, which is not installed here: nothing of it can be computed again\n"
+    )
+
+
+def test_a_campaign_without_a_trial_has_no_results(capsys, outputs):
+    (outputs / "chat" / "empty" / "trials").mkdir(parents=True)
+    assert main(["report", "outputs/chat/empty"]) == 2
+    assert "has no summary.json" in capsys.readouterr().err

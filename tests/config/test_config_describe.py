@@ -9,7 +9,7 @@ from aiperf.config.endpoint import Endpoint
 from aiperf.config.experiment import Experiment
 from aiperf.config.keys import fields, lookup, rows, sentences, walk
 from aiperf.config.simulator import Simulator
-from aiperf.plugin.metrics import of_requests, of_runs
+from aiperf.plugin.plugins import of_requests, of_runs
 
 
 def test_the_pages_are_current(tmp_path: Path):

@@ -106,6 +106,13 @@ PATHS = [key.dotted for key in walk(Experiment)]
         (["endpoint.transport=carrier_pigeon"], ["Known: memory, wire"]),
         (["dataset.type=synthetics"], ["Did you mean 'synthetic'"]),
         (["cluster.type=ray"], ["cluster", "Known: inline, local"]),
+        (["cluster.generators=0"], ["cluster.generators", "from 1 to 256", "not 0"]),
+        (["cluster.generators=3", "timing.concurrency=2"], ["cluster.generators", "3 cannot share timing.concurrency=2"]),
+        (["cluster.generators=2", "cluster.type=inline"], ["cluster.generators", "cluster=inline", "has one process"]),
+        (
+            ["cluster.generators=2", "endpoint=simulator", "endpoint.simulator.clock=virtual"],
+            ["cluster.generators", "a virtual clock takes"],
+        ),
         (["ui.type=dashboard"], ["ui.type"]),
         (["verdict.ignore=late"], ["no reason 'late'", "late_generator"]),
         (
@@ -140,7 +147,7 @@ def test_bad_arguments(arguments, words, problems):
     [
         ("timing:\n  concurency: 3\n", ["experiments/mine.yaml:2", "timing.concurency", "timing.concurrency"]),
         ("timing: {concurrency: [1}\n", ["experiments/mine.yaml:1:", "is no YAML"]),
-        ("timing:\n  stop: {}\n  stop: {}\n", ["experiments/mine.yaml:3:3", "stop stands twice"]),
+        ("timing:\n  stop: {}\n  stop: {}\n", ["experiments/mine.yaml:3:3", "duplicate key stop"]),
         ("- 1\n", ["experiments/mine.yaml", "holds no keys"]),
         ("choose: [a]\n", ["experiments/mine.yaml", "choose"]),
         ("choose: {timming: concurrency}\n", ["experiments/mine.yaml:1", "no group 'timming'", "did you mean timing?"]),

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from aiperf.config.experiment import Goodput
 from aiperf.config.slos import EACH, Limit, limits
 from aiperf.errors import ConfigError
-from aiperf.plugin.metrics import of_requests
+from aiperf.plugin.plugins import of_requests
 from aiperf.results import STATS
 
 RECORD_METRICS = [entry.name for entry in of_requests()]

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiperf.config.units import TIMES, in_unit, seconds
+from aiperf.config.base import TIMES, in_unit, seconds
 
 numbers = st.floats(1e-6, 1e6).map(lambda x: float(f"{x:.6g}"))
 

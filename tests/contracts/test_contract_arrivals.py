@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from aiperf.clock import SECOND
 from aiperf.plugin import plugins
 from aiperf.testing import ArrivalsContract
-from aiperf.testing.planned import check_arrivals
+from aiperf.testing.contracts import check_arrivals
 
 SEEDS, COUNTS = st.integers(0, 2**63 - 1), st.integers(0, 300)
 

@@ -15,7 +15,7 @@ from aiperf.plugin import plugins
 from aiperf.records import CHANNELS, TOKEN_CHANNELS
 from aiperf.seams import Answer
 from aiperf.testing import EndpointContract
-from aiperf.testing.played import check_shape, check_split
+from aiperf.testing.contracts import check_shape, check_split
 from aiperf.workload import Turn
 
 USAGE = b'"usage":{"prompt_tokens":3,"completion_tokens":3}'

@@ -51,7 +51,7 @@ endpoint: {{echo: {{class: "mine.echo:Echo", description: It is said again., {AB
 dataset_sampler: {{mine: {{class: "mine.sampler:Mine", description: A row.}}}}
 record_processor: {{mine: {{class: "mine.metric:mine", description: A number., {UNIT}}}}}
 results_processor: {{one: {{class: "mine.metric:one", description: A number., {UNIT}}}}}
-custom_dataset_loader: {{own: {{class: "aiperf.dataset.loaders:SingleTurn", description: Rows.}}}}
+custom_dataset_loader: {{own: {{class: "aiperf.dataset.custom:SingleTurn", description: Rows.}}}}
 """
 
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiperf.dataset import lines
-from aiperf.dataset.lines import Lines, scan, stamp
+from aiperf.dataset import rows
+from aiperf.dataset.rows import Lines, scan, stamp
 from aiperf.errors import ConfigError, DataError
 
 PIECES = st.lists(st.sampled_from([b"\n", b"\r\n", b"a", b"bc", b" ", b"\xef\xbb\xbf", b"\xc3\xbc"]), max_size=30)
@@ -21,7 +21,7 @@ def test_lines_are_those_of_the_file_however_it_is_read(tmp_path_factory, pieces
     path = tmp_path_factory.getbasetemp() / "any.txt"
     path.write_bytes(whole)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lines, "_CHUNK_BYTES", chunk)
+        patch.setattr(rows, "_CHUNK_BYTES", chunk)
         found = list(scan(path))
     wanted = enumerate(whole.removeprefix(b"\xef\xbb\xbf").split(b"\n"), 1)
     assert [(line.number, line.text) for line in found] == [(number, text) for number, text in wanted if text.strip()]
@@ -31,7 +31,7 @@ def test_lines_are_those_of_the_file_however_it_is_read(tmp_path_factory, pieces
 
 
 def test_a_line_without_an_end_is_refused_before_it_fills_the_memory(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(lines, "LONGEST_BYTES", 3 << 20)
+    monkeypatch.setattr(rows, "LONGEST_BYTES", 3 << 20)
     path = tmp_path / "endless.jsonl"
     path.write_bytes(b"{}\n{}\n" + b" " * (5 << 20))
     with pytest.raises(DataError, match=r"endless\.jsonl:3: is longer than 3 MB; expected a JSON object a line"):

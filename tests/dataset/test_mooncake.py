@@ -13,10 +13,8 @@ from hypothesis import strategies as st
 
 from aiperf.config.dataset import Dataset
 from aiperf.dataset.bank import COMMON, Bank, Wording
-from aiperf.dataset.custom import CustomDatasetComposer
-from aiperf.dataset.fields import KINDS
-from aiperf.dataset.loaders import MooncakeTrace
-from aiperf.dataset.reading import Rows, read
+from aiperf.dataset.custom import CustomDatasetComposer, MooncakeTrace
+from aiperf.dataset.rows import KINDS, Rows
 from aiperf.errors import ConfigError, DataError
 from aiperf.paths import data_file
 
@@ -28,7 +26,9 @@ WORDING = Wording(salt="s")
 @pytest.fixture
 def written(tmp_path):
     def write(*rows: Any) -> Path:
-        path = tmp_path / "trace.jsonl"
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))  # one that is played stays as it is
+        folder.mkdir()
+        path = folder / "trace.jsonl"
         path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
         return path
 
@@ -333,7 +333,7 @@ def test_any_line_is_read_or_refused(tmp_path_factory, lines: list[bytes]) -> No
     path = tmp_path_factory.getbasetemp() / "any.jsonl"
     path.write_bytes(b"\n".join(lines))
     try:
-        rows = read(path, MooncakeTrace.form)
+        rows = Rows(path, MooncakeTrace.form)
     except DataError as exc:
         refused = exc.problems
     else:
@@ -344,7 +344,6 @@ def test_any_line_is_read_or_refused(tmp_path_factory, lines: list[bytes]) -> No
 
 def assert_whole(rows: Rows) -> None:
     drawn = rows.kind == KINDS.index("input_length")
-    assert len(rows.input) == len(rows.first) == len(rows.blocks) == len(rows.output) == len(rows.lines.starts) > 0
+    assert len(rows.input) == len(rows.more) == len(rows.output) == len(rows.lines.starts) > 0
     assert (rows.input[drawn] > 0).all()
     assert (rows.input[~drawn] == 0).all()
-    assert rows.blocks.sum() == len(rows.hash_ids)

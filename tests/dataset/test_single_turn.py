@@ -6,7 +6,7 @@ import pytest
 
 from aiperf.config.dataset import Dataset
 from aiperf.dataset.bank import COMMON, Bank, Wording
-from aiperf.dataset.loaders import SingleTurn
+from aiperf.dataset.custom import SingleTurn
 from aiperf.errors import ConfigError, DataError
 from aiperf.workload import Turn
 

@@ -14,9 +14,8 @@ from fake_hub import FakeHub
 from spelling import COMMON_WORDS, byte_level
 
 from aiperf.config.dataset import Tokenizer as Options
-from aiperf.dataset.hub import Hub
-from aiperf.dataset.tokenizer import Loaded, load
-from aiperf.dataset.vocabulary import bank_of
+from aiperf.dataset.bank import bank_of
+from aiperf.dataset.tokenizer import Hub, Loaded, load
 from aiperf.errors import ConfigError
 
 TEMPLATE = "<s>{% for message in messages %}user: {{ message.content }}</s>{% endfor %}{% if add_generation_prompt %}<s>{% endif %}"
@@ -232,7 +231,7 @@ def test_a_program_asks_the_hub_of_its_environment_and_prints_nothing_of_the_lib
 DOWNLOAD = """
 import sys
 from pathlib import Path
-from aiperf.dataset.hub import Hub
+from aiperf.dataset.tokenizer import Hub
 Hub(sys.argv[1], Path(sys.argv[2])).fetch("org/model", "main", print)
 """
 

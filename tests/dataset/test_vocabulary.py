@@ -5,8 +5,7 @@ import numpy as np
 import pytest
 from spelling import COMMON_WORDS, Made, byte_level, letters, underscored, word_pieces
 
-from aiperf.dataset.bank import COMMON
-from aiperf.dataset.vocabulary import bank_of
+from aiperf.dataset.bank import COMMON, bank_of
 from aiperf.errors import ConfigError
 
 OTHERS = ["".join(made) for made in itertools.product("bdgklmnprst", "aeiou", "bdgklmnprst", "aeiou")][::5]

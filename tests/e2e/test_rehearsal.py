@@ -6,7 +6,7 @@ import pytest
 import yaml
 from running import ran
 
-from aiperf.app.evaluate import evaluator
+from aiperf.app.run import evaluator
 from aiperf.records import STOP_RULES
 from aiperf.store.parquet import read_records
 
@@ -88,3 +88,15 @@ def test_a_server_that_loads_is_waited_for_in_virtual_time(tmp_path: Path) -> No
     late, soon = (ran(tmp_path / name, *words, f"endpoint.wait_s={name}") for name in ("3700", "3500"))
     assert (late.code, soon.code) == (0, 1), late.err
     assert "status 503" in soon.err
+
+
+@pytest.mark.parametrize("grace_s", [30, 3600])
+def test_what_outlives_its_grace_voids_the_run_and_more_grace_mends_it(tmp_path: Path, grace_s: int) -> None:
+    words = (*VIRTUAL, "endpoint.simulator.preset=small_gpu", "endpoint.simulator.kv_blocks=10", "timing.rate=4", "seed=3")
+    done = ran(tmp_path / "out", *words, "timing.stop.duration_s=40", f"timing.stop.grace_s={grace_s}", "endpoint.timeout_s=3600")
+    assert done.code == 3, done.err
+    counts, reasons = done.summary["counts"], {reason["reason"]: reason for reason in done.summary["verdict"]["reasons"]}
+    assert ("abandoned" in reasons) == (counts["abandoned"] > 0) == (grace_s == 30)
+    if "abandoned" in reasons:
+        assert f"{counts['abandoned']} of {counts['sent']} requests sent were abandoned" in reasons["abandoned"]["detail"]
+        assert counts["abandoned"] > counts["sent"] / 3

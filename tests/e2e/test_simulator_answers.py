@@ -9,8 +9,8 @@ from simulating import COMPLETIONS, HELLO, events, post, simulator
 
 from aiperf.clock import monotonic_ns, now_ns
 from aiperf.config.simulator import Simulator
+from aiperf.simulator.model import TimedModel
 from aiperf.simulator.server import SimulatorHost
-from aiperf.simulator.timed import TimedModel
 from aiperf.timerfd import Timer
 
 STREAM = {"stream": True, "stream_options": {"include_usage": True}}

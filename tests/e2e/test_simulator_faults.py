@@ -17,9 +17,8 @@ from wired import Client
 from aiperf.clock import now_ns
 from aiperf.config.simulator import Faults, Simulator
 from aiperf.errors import ConfigError, MeasureError
-from aiperf.simulator.connection import Connection
 from aiperf.simulator.draws import FAULTS, RACED, Fates
-from aiperf.simulator.server import serve, serve_job
+from aiperf.simulator.server import Connection, serve, serve_job
 
 PATIENT = ("stall", "slow_headers", "endless")
 RATES = {name: 0.06 for name in FAULTS if name not in PATIENT}

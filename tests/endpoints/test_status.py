@@ -1,6 +1,6 @@
 import pytest
 
-from aiperf.endpoints.status import SAMPLE_CHARS, body_sample, sample
+from aiperf.endpoints.openai import SAMPLE_CHARS, body_sample, sample
 
 
 @pytest.mark.parametrize("wild", ["\x1b", "\x00", "\r", "\x07", "\x7f", "\x9b"])

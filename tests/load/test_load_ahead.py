@@ -57,3 +57,15 @@ def test_a_histogram_place_holds_its_duration_within_two_per_cent(ns: int) -> No
     low = 1_000 * 1.02 ** place(ns)
     assert ns < low * 1.021
     assert ns >= low * 0.999 or ns < 1_000
+
+
+@given(st.lists(st.booleans(), max_size=100), st.integers(1, 300), st.integers(1, 5), st.integers(0, 20))
+def test_full_is_when_no_more_is_rendered(steps: list[bool], room: int, most: int, total: int) -> None:
+    ahead, left = Ahead(render, total, room_bytes=room, room_requests=most), total
+    for fill in steps:
+        if fill:
+            was = ahead.full
+            assert ahead.fill() is not was
+        elif left:
+            ahead.take()
+            left -= 1

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from virtual import EPOCH, SECOND, Echo, Played, constant
 
-from aiperf.load.generator import LEAD_NS
+from aiperf.load.generator import LEAD_NS, STOPPED
 from aiperf.metrics.precision import STEP, position
 from aiperf.results import Pulse
 from aiperf.spool import Exchange
@@ -63,7 +63,7 @@ def test_nothing_is_cut_once_all_has_been_sent_or_the_user_has_stopped(tmp_path:
     assert (late.said["ended_by"], late.said["cut_ns"], len(late.rows)) == (None, None, 10)
     (tmp_path / "b").mkdir()
     stopped = played(tmp_path / "b", constant(10, 100), lambda _: SECOND, end_ns=3 * SECOND, user_stop_ns=2 * SECOND)
-    assert (stopped.said["ended_by"], len(stopped.rows)) == (None, 100)
+    assert (stopped.said["ended_by"], stopped.said["cut_ns"], len(stopped.rows)) == (None, 2 * SECOND - LEAD_NS, 20)
 
 
 def test_ctrl_c_in_the_grace_abandons_what_is_in_flight(tmp_path: Path) -> None:
@@ -76,17 +76,18 @@ def test_ctrl_c_in_the_grace_abandons_what_is_in_flight(tmp_path: Path) -> None:
 @SHARED
 @given(
     gaps=st.lists(st.integers(0, SECOND // 2), min_size=1, max_size=60), service=st.integers(1, 2 * SECOND),
-    slots=st.none() | st.integers(1, 3), end_ns=st.integers(0, 20 * SECOND),
+    slots=st.none() | st.integers(1, 3), end_ns=st.integers(0, 20 * SECOND), by_the_user=st.booleans(),
 )  # fmt: skip
 def test_every_arrival_to_the_cut_has_a_row_and_none_after_it(
-    tmp_path_factory: pytest.TempPathFactory, gaps: list[int], service: int, slots: int | None, end_ns: int
+    tmp_path_factory: pytest.TempPathFactory, gaps: list[int], service: int, slots: int | None, end_ns: int, *, by_the_user: bool
 ) -> None:
     due = np.cumsum(gaps)
     schedule = Schedule((Phase("profiling", due_ns=due, concurrency=slots, duration_ns=int(due[-1]) + 1),), 60 * SECOND)
-    run = played(tmp_path_factory.mktemp("cut"), schedule, lambda _: service, end_ns=end_ns)
-    cut_ns = run.said["cut_ns"]
+    when = {"user_stop_ns": end_ns} if by_the_user else {"end": ("enough", EPOCH + end_ns)}
+    run = Played(tmp_path_factory.mktemp("cut"), schedule, lambda _: service, **when)
+    cut_ns, reason = run.said["cut_ns"], STOPPED if by_the_user else "enough"
     assert sorted(run.rows) == list(range(int(np.searchsorted(due, cut_ns, side="right")) if cut_ns is not None else len(due)))
-    assert all((row.sent is None) == (row.error == "unsent" and row.reason == "enough") for row in run.rows.values())
+    assert all((row.sent is None) == (row.error == "unsent" and row.reason == reason) for row in run.rows.values())
     assert all(row.sent <= EPOCH + LEAD_NS + cut_ns for row in run.sent if cut_ns is not None)
     assert [one.sent for one in run.pulses] == sorted(one.sent for one in run.pulses)
 

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from virtual import EPOCH, SECOND, Played, constant
 
-from aiperf.load.generator import LEAD_NS
+from aiperf.load.generator import LEAD_NS, STOPPED
 from aiperf.workload import WARMUP_FROM, Phase, Schedule
 
 
@@ -48,12 +48,13 @@ def test_what_is_in_flight_has_its_grace_and_is_then_abandoned(tmp_path: Path) -
     assert 7 < played.seconds < 7.1  # the run is 2 s long, its grace 5 s
 
 
-def test_ctrl_c_sends_nothing_more_and_writes_down_the_rest(tmp_path: Path) -> None:
-    played = Played(tmp_path, constant(10, 100), lambda _: SECOND, user_stop_ns=2 * SECOND)
+def test_ctrl_c_sends_nothing_more_writes_down_what_waits_and_the_plan_ends_there(tmp_path: Path) -> None:
+    played = Played(tmp_path, constant(10, 100, concurrency=8), lambda _: SECOND, user_stop_ns=2 * SECOND)
     by_error = {error: sum(row.error == error for row in played.rows.values()) for error in (None, "abandoned", "unsent")}
-    assert len(played.rows) == 100
-    assert by_error["abandoned"] in (10, 11)
-    assert by_error[None] + by_error["abandoned"] + by_error["unsent"] == 100
+    assert sorted(played.rows) == list(range(20))
+    assert by_error == {None: 8, "abandoned": 8, "unsent": 4}
+    assert {row.reason for row in played.rows.values() if row.error} == {STOPPED}
+    assert played.said["cut_ns"] == 2 * SECOND - LEAD_NS
     assert played.seconds < 2.2
     start, end = played.said["window"]
     assert end - start < 2.2 * SECOND

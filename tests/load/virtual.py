@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from aiperf.cluster.inline import InlineChannel
-from aiperf.load.generator import Generator, LoadPlan
-from aiperf.load.virtual import VirtualLoop
+from aiperf.load.generator import READY, Generator, LoadPlan
+from aiperf.load.loop import VirtualLoop
 from aiperf.results import Pulse
 from aiperf.seams import Flights
 from aiperf.spool import Exchange, SpoolReader, SpoolWriter
-from aiperf.workload import Phase, Request, Schedule
+from aiperf.workload import ALONE, Phase, Request, Schedule, Share
 
 SECOND = 1_000_000_000
 EPOCH = 1_700_000_000 * SECOND
@@ -60,10 +60,16 @@ class Echo:
         pass
 
 
+def rendered(phase: Phase, place: int) -> Request:
+    """A request whose asked lengths tell its place."""
+    return Request(place if phase.conversations is None else int(phase.conversations[place]), b"body", 1 + place % 7, 2)
+
+
 class Played:
     """What a run left behind: rows of the spool by number, what the generator said, and its pulses.
 
-    `end` is what a stop rule says, and when: with the first pulse at or after that.
+    `end` is what a stop rule says, and when: with the first pulse at or after that. A generator with a `share` is told to begin
+    at `begin_ns` a fifth of a second before (None: never).
     """
 
     def __init__(self, folder: Path, schedule: Schedule, service_ns: Callable[[int], int], **options: object) -> None:
@@ -79,7 +85,11 @@ class Played:
         spool = SpoolWriter(path, offset=lambda: 0, now=self.loop.monotonic_ns)
         stop_ns = options.get("stop_ns")
         assert stop_ns is None or isinstance(stop_ns, int)
-        plan = LoadPlan(schedule, lambda phase, place: Request(place, b"body", 1, 2), 1, stop_ns)
+        share = options.get("share", ALONE)
+        assert isinstance(share, Share)
+        self.begin_ns = options.get("begin_ns", EPOCH + SECOND // 4)
+        assert self.begin_ns is None or isinstance(self.begin_ns, int)
+        plan = LoadPlan(schedule, rendered, 1, stop_ns, share)
         user_stop = options.get("user_stop_ns")
         if isinstance(user_stop, int):
             self.loop.at(EPOCH + user_stop, lambda: self.channel.down.append("stop"))
@@ -90,9 +100,15 @@ class Played:
 
     @property
     def pulses(self) -> list[Pulse]:
-        return self.channel.up
+        return [message for message in self.channel.up if isinstance(message, Pulse)]
 
-    def _hear(self, pulse: Pulse) -> None:
+    def _hear(self, pulse: Pulse | str) -> None:
+        if isinstance(pulse, str):
+            assert pulse == READY
+            if self.begin_ns is not None and self.loop.now_ns() >= self.begin_ns - SECOND // 5:
+                self.channel.down.append(("begin", self.begin_ns))
+            self.channel.up.append(pulse)
+            return
         self.channel.up.append(pulse)
         if isinstance(self.end, tuple) and pulse.at_ns >= self.end[1]:
             self.channel.down.append(("end", self.end[0]))

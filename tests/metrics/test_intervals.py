@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.signal import lfilter
 
-from aiperf.metrics.autocorrelation import below, dependence
-from aiperf.metrics.intervals import Interval, needed, order_bounds, rate_interval, why_none
+from aiperf.metrics.intervals import Interval, below, dependence, needed, order_bounds, rate_interval, why_none
 from aiperf.metrics.statistics import PERCENTILES, distribution, floor
 from aiperf.results import STATS, MetricValue
 

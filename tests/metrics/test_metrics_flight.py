@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from metric_records import answer, records, unsent, window
 
-from aiperf.metrics.flight import mean_in_flight, peak_in_flight
+from aiperf.metrics.timeline import mean_in_flight, peak_in_flight
 
 
 def test_known_level() -> None:

@@ -4,8 +4,7 @@ from hypothesis import strategies as st
 from metric_records import answer, records, unsent, window
 
 from aiperf.config.slos import Limit
-from aiperf.metrics.goodput import good_request_count, good_request_fraction, goodput, keeps, promises
-from aiperf.metrics.rates import request_throughput
+from aiperf.metrics.rates import good_request_count, good_request_fraction, goodput, keeps, promises, request_throughput
 from aiperf.metrics.view import RunView
 
 TTFT = Limit("time_to_first_token", "each", "<=", 15.0, "ms")

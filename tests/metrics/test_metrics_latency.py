@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from metric_records import answer, bare, records, unsent
 
 from aiperf.metrics.columns import has_metrics, with_metrics
-from aiperf.metrics.lengths import output_sequence_length, reasoning_token_count
-from aiperf.plugin.metrics import of_requests
+from aiperf.metrics.requests import output_sequence_length, reasoning_token_count
+from aiperf.plugin.plugins import of_requests
 from aiperf.records import ERRORS, SCHEMA
 
 STREAM = answer(

@@ -10,7 +10,7 @@ from metric_records import answer, bare, facts, records, unsent, window
 from aiperf.config.experiment import Experiment
 from aiperf.finite import is_finite_value
 from aiperf.metrics.summary import summarise
-from aiperf.plugin.metrics import of_requests, of_runs
+from aiperf.plugin.plugins import of_requests, of_runs
 from aiperf.results import STATS, MetricValue, Summary
 
 ROWS = [

@@ -124,14 +124,51 @@ def test_errors_are_named_with_their_classes() -> None:
     assert "3 of 100 requests failed (3 %), over 1 %: http_5xx 2, reset 1" in reason.detail
 
 
+CUT = {"error": "abandoned", "reason": "in flight when the grace was over"}
+
+
+def cut(*reasons: str, rows: list[dict] | None = None) -> list[dict]:
+    """The first of these rows are abandoned, each for its reason."""
+    rows = steady() if rows is None else rows
+    return [row | CUT | {"reason": why} for row, why in zip(rows, reasons)] + rows[len(reasons) :]
+
+
 def test_abandoned_requests_are_no_errors() -> None:
-    whys = ["in flight when the grace was over"] * 3 + ["stopped by the user"] * 2
-    verdict = judge([row | {"error": "abandoned", "reason": why} for row, why in zip(steady(), whys)] + steady()[5:])
+    verdict = judge(cut(CUT["reason"], *["stopped by the user"] * 2))
     assert verdict.valid
     assert verdict.notes == (
-        "3 requests abandoned (in flight when the grace was over): in no latency, and no failure",
         "2 requests abandoned (stopped by the user): in no latency, and no failure",
+        "1 request abandoned (in flight when the grace was over): in no latency, and no failure",
     )
+
+
+def test_too_many_that_outlived_their_grace_void_the_run() -> None:
+    verdict = judge(cut(*[CUT["reason"]] * 3, "stopped by the user"))
+    reason = only(verdict, "abandoned")
+    assert "3 of 100 requests sent were abandoned when the grace was over (3 %), over 1 %" in reason.detail
+    assert "timing.stop.grace_s" in reason.advice
+    assert verdict.notes == ("1 request abandoned (stopped by the user): in no latency, and no failure",)
+    assert judge(cut(*[CUT["reason"]] * 3), VerdictLimits(max_error_rate=0.03)).valid
+    assert judge(cut(*[CUT["reason"]] * 3), VerdictLimits(ignore=("abandoned",))).valid
+
+
+@pytest.mark.parametrize("why", ["stopped by the user", "the generator died"])
+def test_what_was_cut_off_by_others_than_the_plan_is_no_reason(why: str) -> None:
+    assert judge(cut(*[why] * 60)).valid
+
+
+@pytest.mark.parametrize(
+    ("row", "valid"), [({"sent_ns": None}, True), ({"phase": "warmup"}, True), ({"error": "cancelled"}, True), ({}, False)]
+)
+def test_only_requests_of_the_run_that_were_sent_can_be_abandoned(row: dict, valid: bool) -> None:
+    rows = [one | CUT | row for one in steady(2)] + steady(150)[2:]
+    assert judge(rows, planned=148, end=1500).valid == valid
+
+
+@pytest.mark.parametrize(("end_s", "valid"), [(0.9, True), (0.99, False)])
+def test_only_the_judged_window_is_asked_for_what_was_abandoned(end_s: float, valid: bool) -> None:
+    rows = [*steady()[:96], *(row | CUT for row in steady()[96:])]
+    assert judge(rows, VerdictLimits.model_validate({"window": {"end_s": end_s}})).valid == valid
 
 
 SILENT = {

@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, Field
+
 import aiperf.plugin
 from aiperf import seams
 from aiperf.plugin.enums import identifier
@@ -42,6 +44,15 @@ _OVERLOADS = {
 _ANY = {"category": "str", "name": "str", "found": "Any", "made": "Any"}
 
 
+class CategoriesManifest(BaseModel):
+    """The kinds of plugin that there are."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[schemas.CategoryName, schemas.CategorySpec]
+
+    schema_version: str = Field(schemas.VERSION, description="The version of this form.")
+
+
 def generated() -> dict[Path, str]:
     """Every file that follows from what is built in, and what it must hold."""
     registry, here = Registry(BUILTIN_MANIFESTS, ()), Path(aiperf.plugin.__file__).parent
@@ -49,7 +60,7 @@ def generated() -> dict[Path, str]:
         here / "enums.pyi": _ENUMS + "".join(_enums(registry)),
         here / "typed.pyi": _TYPED + "".join(_overloads(registry)),
         here / "schema" / "plugins.schema.json": _json(_schema(registry)),
-        here / "schema" / "categories.schema.json": _json(schemas.CategoriesManifest.model_json_schema()),
+        here / "schema" / "categories.schema.json": _json(CategoriesManifest.model_json_schema()),
     }
 
 

@@ -45,7 +45,7 @@ def registry():
     plugins.reset_registry()
 
 
-@pytest.mark.parametrize(("name", "plugin_names"), [("PluginType", plugins.list_categories()), *EVERY])
+@pytest.mark.parametrize(("name", "plugin_names"), [("PluginType", list(plugins.categories())), *EVERY])
 class TestEveryEnum:
     def test_has_the_names_of_the_registry_in_its_order(self, name, plugin_names):
         found = getattr(enums, name)

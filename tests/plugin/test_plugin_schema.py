@@ -17,8 +17,7 @@ from hypothesis import strategies as st
 from aiperf import seams
 from aiperf.plugin.registry import BUILTIN_MANIFESTS, Registry
 from aiperf.plugin.schema import schemas
-from aiperf.plugin.schema.reading import ManifestError, composed, decoded, located, read
-from aiperf.plugin.schema.schemas import PluginsManifest, mistakes
+from aiperf.plugin.schema.schemas import ManifestError, PluginsManifest, composed, decoded, located, mistakes, read
 from aiperf.plugin.types import Category
 
 REGISTRY = Registry(BUILTIN_MANIFESTS, ())

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from aiperf import seams
 from aiperf.endpoints.base_endpoint import BaseEndpoint
 from aiperf.plugin import plugins
-from aiperf.plugin.lookup import misfit
+from aiperf.plugin.plugins import misfit
 from aiperf.plugin.types import Category, PluginEntry
 from aiperf.plugin.validation import absent, unfit
 

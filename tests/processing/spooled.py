@@ -67,7 +67,7 @@ def spool(path, exchanges, **more):
 
 def task(folder, spools, **more):
     options = Endpoint(url=("http://a", "http://b"))
-    return ProcessTask(tuple(spools), folder / "records" / "0.parquet", options, options.url, "m", **more)
+    return ProcessTask(tuple(spools), folder / "records", options, options.url, "m", **more)
 
 
 class Parent:

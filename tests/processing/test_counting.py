@@ -2,10 +2,9 @@ import pytest
 from spooled import DONE, Parent, exchange, good, spool, task, token, usage
 
 from aiperf.config.dataset import Tokenizer
-from aiperf.processing import counting
-from aiperf.processing.counting import Counting
+from aiperf.processing import processor
 from aiperf.processing.derive import row
-from aiperf.processing.processor import process_job
+from aiperf.processing.processor import Counting, process_job
 from aiperf.seams import Said
 from aiperf.store.parquet import read_records
 
@@ -78,7 +77,7 @@ def test_rows_of_the_next_batch_are_their_own():
 
 
 def test_long_texts_are_counted_before_they_pile_up(monkeypatch):
-    monkeypatch.setattr(counting, "_ROOM_CHARS", 6)
+    monkeypatch.setattr(processor, "_ROOM_CHARS", 6)
     letters, rows = Letters(), []
     work = Counting(NAMED, letters.load)
     for _ in range(5):
@@ -118,7 +117,7 @@ def test_a_processor_counts_with_the_tokenizer_of_its_task(tmp_path, folder):
     parent = Parent()
     process_job(parent, job)
     assert (parent.said[0]["client_counted"], parent.said[0]["usage_missing"]) == (3, 3)
-    rows = read_records(job.records.parent).to_pylist()
+    rows = read_records(job.records).to_pylist()
     assert [made["output_tokens"] for made in rows] == [3, 4, 4, 4, 9]
     assert [made["chunk_tokens"] for made in rows[:2]] == [[0, 0], []]
     assert [made["output_sequence_length"] for made in rows] == [3, 4, 4, 4, 9]

@@ -44,7 +44,7 @@ def test_what_it_reads_and_where_it_fails_is_in_the_records(tmp_path, echo):
     job = replace(task(tmp_path, [spool(tmp_path / "0", [fine, odd], offsets=[OFFSET])]), endpoint=echo)
     parent = Parent()
     process_job(parent, job)
-    rows = {row["request"]: row for row in read_records(job.records.parent).to_pylist()}
+    rows = {row["request"]: row for row in read_records(job.records).to_pylist()}
     assert rows[0]["error"] is None
     assert rows[0]["chunk_ns"] == fine.stamps
     assert json.loads(rows[0]["plugin"]) == {"at": fine.stamps[-1]}

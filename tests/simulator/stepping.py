@@ -4,7 +4,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from aiperf.config.simulator import Simulator
-from aiperf.simulator.ask import Ask, Model
+from aiperf.simulator.model import Ask, Model
 from aiperf.simulator.service import made
 
 MS = 1_000_000

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from stepping import MS, engine
 
 from aiperf.config.simulator import Simulator
-from aiperf.simulator.ask import Ask
-from aiperf.simulator.blocks import block_hashes, too_long
+from aiperf.simulator.bodies import block_hashes
+from aiperf.simulator.draws import too_long
+from aiperf.simulator.model import Ask
 
 SIZE = 4
 

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from stepping import MS, engine, on_bench
 
 from aiperf.config.simulator import Simulator, Speculative, presets
-from aiperf.simulator.ask import Ask
 from aiperf.simulator.draws import accepted_drafts
+from aiperf.simulator.model import Ask
 from aiperf.simulator.service import made
 
 

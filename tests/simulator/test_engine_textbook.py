@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stepping import MS, on_bench
 
-from aiperf.simulator.ask import Ask
+from aiperf.simulator.model import Ask
 
 MEAN_NS = 100 * MS
 

@@ -2,9 +2,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from stepping import MS, engine
 
 from aiperf.config.simulator import Simulator
-from aiperf.simulator.ask import Ask
-from aiperf.simulator.exposition import Exposition
-from aiperf.simulator.service import made
+from aiperf.simulator.model import Ask
+from aiperf.simulator.service import Exposition, made
 
 
 def samples(page):

@@ -11,7 +11,7 @@ import pytest
 from aiperf.clock import MILLISECOND, SECOND
 from aiperf.config.endpoint import Endpoint
 from aiperf.errors import MeasureError
-from aiperf.load.virtual import VirtualLoop
+from aiperf.load.loop import VirtualLoop
 from aiperf.simulator.memory import URL, MemoryServer, MemoryTransport
 from aiperf.spool import VIRTUAL, Exchange
 from aiperf.transports.origin import origins

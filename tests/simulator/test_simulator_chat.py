@@ -8,11 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiperf.config.simulator import Simulator
-from aiperf.simulator.answers import speaker
+from aiperf.simulator.answers import Exchange, Request, speaker
+from aiperf.simulator.bodies import Plan, Refusal, Script, planned, refused, whole_answer, word_count
 from aiperf.simulator.draws import FAULTS
-from aiperf.simulator.exchange import Exchange, Request
-from aiperf.simulator.plan import Plan, Refusal, planned, word_count
-from aiperf.simulator.script import Script, refused, whole_answer
+from aiperf.simulator.model import Ask
 
 chat_plan = partial(planned, "chat")
 HELLO = {"model": "simulator", "messages": [{"role": "user", "content": "one two three"}]}
@@ -156,7 +155,7 @@ def test_a_malformed_event_stands_before_a_proper_end():
 def test_an_answer_without_end_would_be_one_if_it_had_an_end():
     found, sent = plan("endless", max_tokens=3), []
     line = SimpleNamespace(send=sent.append, pour=lambda spring: sent.append(spring()))
-    exchange = Exchange(line, Request(b"POST", b"/", 1, b"", 10**9), found, None, 7, Simulator(), lambda: 5, found.fault)
+    exchange = Exchange(line, Request(b"POST", b"/", 1, b"", 10**9), found, None, 7, Simulator(), lambda: 5, found.fault, Ask(1, 1, 1, 0))
     speaker(exchange)(1)
     data = sent[0].partition(b"\r\n\r\n")[2] + sent[1]
     body = b""

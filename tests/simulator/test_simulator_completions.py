@@ -6,8 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiperf.config.simulator import Simulator
-from aiperf.simulator.plan import Plan, Refusal, planned
-from aiperf.simulator.script import Script, whole_answer
+from aiperf.simulator.bodies import Plan, Refusal, Script, planned, whole_answer
 
 completion_plan = partial(planned, "completions")
 IDS = st.lists(st.integers(0, 2**40), min_size=1, max_size=9)

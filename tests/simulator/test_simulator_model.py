@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from stepping import MS, on_bench
 
-from aiperf.simulator.ask import Ask
+from aiperf.simulator.model import Ask
 
 asks = st.lists(
     st.builds(Ask, number=st.integers(0, 10**6), prompt_tokens=st.just(1), tokens=st.integers(1, 40), arrived_ns=st.integers(0, 10**8)),

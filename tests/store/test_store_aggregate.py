@@ -17,7 +17,8 @@ from stored import RATE, START, SUMMARY, SWEEP, campaign, opened, records, sql_t
 from aiperf.errors import ConfigError, MeasureError
 from aiperf.results import MetricValue
 from aiperf.store import aggregate
-from aiperf.store.aggregate import NewerSchemaError, commit
+from aiperf.store.aggregate import commit
+from aiperf.store.campaign import NewerSchemaError
 from aiperf.store.rows import Derived, flat
 from aiperf.store.tables import MOST_COLUMNS, POINTS, record_columns
 

@@ -10,8 +10,8 @@ import pytest
 from stored import START, SWEEP, campaign, records, trial
 
 from aiperf.errors import ConfigError
-from aiperf.store import joined, statement
-from aiperf.store.aggregate import NewerSchemaError
+from aiperf.store import joined
+from aiperf.store.campaign import NewerSchemaError
 from aiperf.store.joined import KNOWN, campaigns
 
 
@@ -145,7 +145,7 @@ class TestStatements:
     )
     def test_only_tables_that_are_read_are_named(self, sql, named):
         with duckdb.connect() as connection:
-            assert statement.named_tables(connection, sql, KNOWN) == named
+            assert joined.named_tables(connection, sql, KNOWN) == named
 
     @pytest.mark.parametrize(
         "sql",
@@ -180,7 +180,7 @@ class TestStatements:
             answer("SELECT '--'; SELECT 2", three)
         sql = "PIVOT (SELECT number FROM trials WHERE state <> '--' AND verdict = 'update') ON number USING count(*)"
         with duckdb.connect() as connection:
-            assert statement.named_tables(connection, f"/* x */ -- y\n{sql}", KNOWN) == {"trials"}
+            assert joined.named_tables(connection, f"/* x */ -- y\n{sql}", KNOWN) == {"trials"}
 
     @pytest.mark.parametrize("sql", ["FROM '{file}'", "FROM read_csv('{file}')", "FROM read_text('{file}')", "FROM glob('/*')"])
     def test_no_other_file_is_read(self, three, tmp_path, sql):

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 from stored import SUMMARY
 
-from aiperf.errors import MeasureError
+from aiperf.errors import ConfigError, MeasureError
 from aiperf.records import SCHEMA
 from aiperf.store.parquet import export_jsonl
 
@@ -58,7 +58,7 @@ def test_what_is_no_number_is_null(tmp_path):
 
 
 def test_without_records_or_with_damaged_ones_there_is_no_file(tmp_path):
-    with pytest.raises(MeasureError, match="no records here"):
+    with pytest.raises(ConfigError, match="no records here"):
         export(tmp_path)
     parquet(tmp_path / "records", "0.parquet", {"request": 1})
     (tmp_path / "records" / "1.parquet").write_bytes(b"no parquet")

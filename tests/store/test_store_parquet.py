@@ -2,7 +2,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from aiperf.errors import MeasureError
+from aiperf.errors import ConfigError, MeasureError
 from aiperf.records import CHANNELS, SCHEMA
 from aiperf.store.parquet import PLAN_SCHEMA, RecordsWriter, read_plan, read_records, write_plan
 
@@ -98,7 +98,7 @@ class TestReadRecords:
         assert read_records(tmp_path)["request"].to_pylist() == [1]
 
     def test_no_records_are_named(self, tmp_path):
-        with pytest.raises(MeasureError, match="no records"):
+        with pytest.raises(ConfigError, match="no records"):
             read_records(tmp_path)
 
     def test_a_damaged_file_is_named(self, tmp_path):

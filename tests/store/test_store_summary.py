@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from aiperf.errors import MeasureError
+from aiperf.errors import ConfigError, MeasureError
 from aiperf.results import STATS, MetricValue, Reason, Slo, Summary, Timeline, Verdict, Window
 from aiperf.store.summary import export_csv, read_named, write
 
@@ -127,12 +127,12 @@ def test_keys_that_are_not_known_yet_are_overlooked(tmp_path: Path) -> None:
 def test_what_is_no_summary_is_refused_with_its_path(tmp_path: Path, text: str) -> None:
     path = tmp_path / "summary.json"
     path.write_text(text, encoding="latin-1")
-    with pytest.raises(MeasureError, match=r"summary\.json"):
+    with pytest.raises(ConfigError, match=r"summary\.json"):
         read_named(path)
 
 
 def test_a_summary_that_is_not_there_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(MeasureError, match="absent"):
+    with pytest.raises(ConfigError, match="absent"):
         read_named(tmp_path / "absent")
 
 

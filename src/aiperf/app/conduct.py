@@ -5,13 +5,16 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from logging import getLogger
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from aiperf import clock
-from aiperf.logs import lazy
-from aiperf.results import Pulse
+from aiperf.config.experiment import Experiment
+from aiperf.load.generator import READY
+from aiperf.results import PULSED, Pulse
 from aiperf.seams import Cluster, Event, Job, Screen, StopRule
+from aiperf.timing import stops
 
 _log = getLogger(__name__)
 _LOOK_S = 0.1
@@ -20,16 +23,33 @@ PATIENCE_NS, HURRY_NS = 30 * clock.SECOND, 2 * clock.SECOND
 
 A generator that was told to stop has less time, since the user waits for the report.
 """
+SILENCE_NS = 5 * clock.SECOND
+"""How long who waits for records is told nothing."""
+LEAD_NS = clock.SECOND // 10
+"""From the word to begin to the first due time: each of several generators has heard it by then."""
+
+Until = Callable[[Pulse], str | bool | None]
+"""A stop function given from outside: whether, or why, enough has been sent."""
 
 
 @dataclass(slots=True)
 class Outcome:
-    """How the workers fared: what generators and processors said in the end, and who died of what."""
+    """How the workers fared: what generators and processors said in the end, who died of what, each generator's newest pulse.
+
+    `restarted` are processors that died and began again from the spool, with what they died of.
+    """
 
     generators: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     processors: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     dead: dict[str, str] = field(default_factory=dict)
     stopped: bool = False
+    pulses: dict[str, Pulse] = field(default_factory=dict)
+    restarted: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def cut_ns(self) -> int | None:
+        """Where the plan ended, from the start of the load, if something ended it before its time: where the first generator stopped."""
+        return min((said["cut_ns"] for said in self.generators.values() if said.get("cut_ns") is not None), default=None)
 
 
 class Interrupts:
@@ -69,6 +89,7 @@ def interrupts() -> Iterator[Interrupts]:
 class Conductor:
     """Starts jobs on a cluster and follows them: processors finish when the last generator is gone.
 
+    Several generators begin at the same instant, when the last of them is ready or gone; one alone begins by itself.
     A generator that says nothing for `PATIENCE_NS`, or a processor once the load is over, is ended: it is stopped, or hangs.
     `stop` judges the pulses: by its word every generator ends.
     """
@@ -80,6 +101,9 @@ class Conductor:
         self._heard_ns: dict[str, int] = {}
         self._running: set[str] = set()
         self._generating: set[str] = set()
+        self._awaited: set[str] = set()
+        self._spools: list[Path] = []
+        self._told_ns = 0
         self._outcome = Outcome()
         self._spare: dict[str, Job] = {}
         self._to_stop: set[str] = set()
@@ -92,7 +116,12 @@ class Conductor:
             _log.info("%s starts: %s", job.name, job.target)
         self._generating = {job.name for job in generators}
         self._to_stop = set(self._generating)
+        self._awaited = set(self._generating) if len(generators) > 1 else set()
         self._spare = {job.name: job for job in processors}
+        self._spools = [spool for job in processors[:1] for spool in getattr(job.argument, "spools", ())]
+        self._told_ns = self._now()
+        for job in processors if not generators else ():
+            self._finish(job.name)
         heard.at_once = self._stop  # a cluster that works in this process is not back here before the load is over
         try:
             self._follow(heard)
@@ -140,14 +169,35 @@ class Conductor:
             self._ended(event)
         elif isinstance(event.message, Pulse):
             _log.debug("pulse %s", event.message)
+            self._outcome.pulses[event.worker] = event.message
             self._screen.pulse(event.message)
             self._judge(event.message)
+        elif event.message == READY:
+            self._arrived(event.worker)
         elif event.worker in self._generating:
             _log.info("%s says %s", event.worker, event.message)
             self._outcome.generators[event.worker] = event.message
+        elif "read_bytes" in event.message and not event.message.get("done"):
+            self._show_progress(event.message["read_bytes"])
         elif event.message.get("done"):
-            _log.info("%s says %s", event.worker, lazy(lambda: {name: value for name, value in event.message.items() if name != "samples"}))
+            _log.info("%s says %s", event.worker, {name: value for name, value in event.message.items() if name != "samples"})
             self._outcome.processors[event.worker] = event.message
+
+    def _show_progress(self, read_bytes: int) -> None:
+        """How far a processor is, now and then, when nothing else is waited for."""
+        whole = sum(path.stat().st_size for path in self._spools if path.exists())
+        if not self._generating and whole and (now := self._now()) - self._told_ns > SILENCE_NS:
+            self._told_ns = now
+            self._screen.line(f"processing {whole / 1e6:,.0f} MB of raw bytes: {100 * read_bytes / whole:.0f} %")
+
+    def _arrived(self, generator: str) -> None:
+        """One more is ready, or gone; after the last all begin."""
+        if generator not in self._awaited:
+            return
+        self._awaited.remove(generator)
+        at_ns = self._now() + LEAD_NS
+        for name in self._generating if not self._awaited else ():
+            self._cluster.tell(name, ("begin", at_ns))
 
     def _judge(self, pulse: Pulse) -> None:
         if self._rule is None or not self._to_stop or (why := self._rule(pulse)) is None:
@@ -164,6 +214,7 @@ class Conductor:
             self._died(event.worker, event.error)
         if event.worker in self._generating:
             self._generating.discard(event.worker)
+            self._arrived(event.worker)
             if not self._generating:
                 self._heard_ns = dict.fromkeys(self._running, self._now())
                 for name in self._running:
@@ -171,9 +222,8 @@ class Conductor:
 
     def _finish(self, processor: str) -> None:
         """Let it finish; of a plan that was cut it makes nothing that was due later."""
-        cuts = [said["cut_ns"] for said in self._outcome.generators.values() if said.get("cut_ns") is not None]
-        if cuts:
-            self._cluster.tell(processor, ("cut", min(cuts)))
+        if self._outcome.cut_ns is not None:
+            self._cluster.tell(processor, ("cut", self._outcome.cut_ns))
         self._cluster.tell(processor, "finish")
 
     def _died(self, worker: str, error: str) -> None:
@@ -184,6 +234,7 @@ class Conductor:
             _log.error("%s %s", worker, error)
             self._screen.line(f"{worker} {error}")
             return
+        self._outcome.restarted[worker] = error
         _log.warning("%s %s; it begins again from the spool", worker, error)
         self._screen.line(f"{worker} {error}; it begins again from the spool")
         self._cluster.start(job)
@@ -191,3 +242,24 @@ class Conductor:
         self._heard_ns[worker] = self._now()
         if not self._generating:
             self._finish(worker)
+
+
+def stop_rule(experiment: Experiment, until: Until | None = None) -> StopRule | None:
+    """What ends the run before its plan does, `until` a function given from outside; None where nothing is to."""
+    stop, rules = experiment.timing.stop, list[StopRule]()
+    if stop.max_errors is not None:
+        rules.append(stops.MaxErrors(stop.max_errors))
+    if stop.precision is not None:
+        from aiperf.metrics.precision import PulsePrecision  # noqa: PLC0415 - it brings scipy: launch time
+
+        rules.append(stops.Precise(PulsePrecision(precision_of(experiment), stop.precision)))
+    if until is not None:
+        rules.append(stops.Until(until))
+    return stops.first_of(rules) if rules else None
+
+
+def precision_of(experiment: Experiment) -> tuple[str, ...]:
+    """The statistics, as `metric.stat`, that are to be known well enough."""
+    streamed, whole = PULSED
+    metric = streamed if experiment.endpoint.streaming else whole
+    return experiment.timing.stop.precision_of or tuple(f"{metric}.{stat}" for stat in ("p50", "p99"))

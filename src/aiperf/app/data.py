@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from aiperf.config.declared import taken
 from aiperf.config.experiment import Experiment
-from aiperf.dataset.bank import Wording
+from aiperf.dataset.bank import Wording, bank_of
 from aiperf.errors import ConfigError, MeasureError
 from aiperf.paths import data_file
 from aiperf.plugin.plugins import make
@@ -60,7 +60,6 @@ def _worded(experiment: Experiment, salt: str, say: Callable[[str], None]) -> tu
     if options.name is None:
         return Wording(salt=salt), Counting()
     from aiperf.dataset.tokenizer import load  # noqa: PLC0415 - only with a tokenizer
-    from aiperf.dataset.vocabulary import bank_of  # noqa: PLC0415 - as above
 
     tokenizer = load(options, say)
     bank = bank_of(tokenizer, with_ids=experiment.endpoint.prompt == "token_ids")

@@ -12,7 +12,7 @@ from typing import Any
 from aiperf import __version__, clock
 from aiperf.config.checks import NAMES
 from aiperf.config.experiment import Experiment
-from aiperf.plugin import metrics, plugins
+from aiperf.plugin import plugins
 from aiperf.plugin.types import PluginEntry
 
 _PACKAGES = ("hydra-core", "omegaconf", "pydantic", "numpy", "pyarrow", "httptools", "msgspec", "uvloop")
@@ -37,21 +37,21 @@ def facts() -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Cores:
-    """Which cores our own workers share out: one for the load generator, the others for the rest (None: no difference made)."""
+    """Which cores our own workers share out: one for each load generator, the others for the rest (None: no difference made)."""
 
     count: int
-    generator: frozenset[int] | None = None
+    generators: tuple[frozenset[int] | None, ...] = (None,)
     others: frozenset[int] | None = None
 
 
-def cores(*, pin: bool) -> Cores:
-    """The cores that this process may use; the last of several is the generator's, if it is to have one to itself."""
+def cores(*, pin: bool, generators: int = 1) -> Cores:
+    """The cores that this process may use; the last are the generators', if each is to have one to itself and there are more."""
     if not hasattr(os, "sched_getaffinity"):
-        return Cores(os.cpu_count() or 1)
+        return Cores(os.cpu_count() or 1, (None,) * generators)
     allowed = sorted(os.sched_getaffinity(0))
-    if not pin or len(allowed) < 2:
-        return Cores(len(allowed))
-    return Cores(len(allowed), frozenset(allowed[-1:]), frozenset(allowed[:-1]))
+    if not pin or len(allowed) <= generators:
+        return Cores(len(allowed), (None,) * generators)
+    return Cores(len(allowed), tuple(frozenset((core,)) for core in allowed[-generators:]), frozenset(allowed[:-generators]))
 
 
 def _cpu() -> str | None:
@@ -75,4 +75,4 @@ def _parts(experiment: Experiment) -> Iterator[tuple[str, PluginEntry]]:
     named = ((".".join(path), category) for path, category in NAMES.items())
     yield from ((key, plugins.get_entry(category, name)) for key, category in named if (name := attrgetter(key)(experiment)) is not None)
     exporters = [plugins.get_entry("data_exporter", name) for name in experiment.output.formats]
-    yield from ((f"{entry.category}.{entry.name}", entry) for entry in (*exporters, *metrics.of_requests(), *metrics.of_runs()))
+    yield from ((f"{entry.category}.{entry.name}", entry) for entry in (*exporters, *plugins.of_requests(), *plugins.of_runs()))

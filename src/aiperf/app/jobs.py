@@ -21,7 +21,7 @@ from aiperf.plugin.plugins import get_entry, get_metadata, make
 from aiperf.seams import Channel, Endpoint, Loop, Source
 from aiperf.spool import SpoolWriter
 from aiperf.transports.origin import origins
-from aiperf.workload import Phase, Request, Schedule
+from aiperf.workload import ALONE, Phase, Request, Schedule, Share
 
 if TYPE_CHECKING:  # launch time: most generators have no server in their process
     from aiperf.simulator.memory import MemoryServer
@@ -54,7 +54,7 @@ class LoadTask:
     spool: Path
     run: str
     spin_ns: int
-    generator: int = 0
+    share: Share = ALONE
     memory: "MemoryServer | None" = None
 
 
@@ -106,11 +106,11 @@ def generate(channel: Channel, task: LoadTask) -> None:
     """Play the task; tells pulses, and in the end how it went."""
     target, options = task.target, task.target.options
     endpoint = speaker(target)
-    _allow_descriptors()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     memory = task.memory
     loop: Loop = EpollLoop(task.spin_ns) if memory is None else memory.loop
     spool = SpoolWriter(task.spool) if memory is None else SpoolWriter(task.spool, offset=lambda: 0, now=lambda: 0)
-    plan = LoadPlan(task.schedule, Render(task.source, endpoint), len(target.urls), task.stop_ns, task.generator)
+    plan = LoadPlan(task.schedule, Render(task.source, endpoint), len(target.urls), task.stop_ns, task.share)
     where = origins(target.worn or options, target.urls, path=target.path, run=task.run)
     hint = endpoint.token_hint if options.streaming else None
     transport: Any = make("transport", options.transport, options, where, hint=hint, sockets=memory or loop, options=options.options)
@@ -127,7 +127,16 @@ def generate(channel: Channel, task: LoadTask) -> None:
         if isinstance(loop, EpollLoop):
             loop.close()
     channel.tell(
-        {**said, **_spooled(spool), "reopened": getattr(transport, "reopened", 0), "generator": task.generator, "at_ns": clock.now_ns()}
+        {
+            **said,
+            "parts": spool.parts,
+            "spool_waits": spool.waits,
+            "lost_frames": spool.lost,
+            "spool_failure": None if spool.failure is None else str(spool.failure),
+            "reopened": getattr(transport, "reopened", 0),
+            "generator": task.share.generator,
+            "at_ns": clock.now_ns(),
+        }
     )
 
 
@@ -135,17 +144,3 @@ def descriptors() -> int | None:
     """Files and connections that a process may have open, at most; None where nothing limits them."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     return None if hard == resource.RLIM_INFINITY else hard
-
-
-def _allow_descriptors() -> None:
-    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-
-
-def _spooled(spool: SpoolWriter) -> dict[str, Any]:
-    return {
-        "parts": spool.parts,
-        "spool_waits": spool.waits,
-        "lost_frames": spool.lost,
-        "spool_failure": None if spool.failure is None else str(spool.failure),
-    }

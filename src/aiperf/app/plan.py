@@ -1,6 +1,5 @@
 """Everything that can be decided before the first send: conversations, times, and what a person is told about them."""
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,8 +15,8 @@ from aiperf.errors import ConfigError
 from aiperf.paths import data_file
 from aiperf.plugin import plugins
 from aiperf.seams import Source
-from aiperf.simulator.blocks import too_long
-from aiperf.store.campaign import run_name
+from aiperf.simulator.draws import too_long
+from aiperf.store.campaign import run_name, sha256
 from aiperf.workload import Phase, Schedule
 
 _SOME = 1_000_000
@@ -40,16 +39,10 @@ class Plan:
         """Whether arrivals come by the clock and not by answers."""
         return self.schedule.run.due_ns is not None
 
-    def extra_tokens(self, measured: int | None) -> int | None:
-        """What the server counts beyond an asked length: by the tokenizer that is named, else as `measured` by a probe."""
-        known = self.counting.expected_extra
-        return measured if known is None else known
-
     @property
     def planned(self) -> int | None:
         """Requests of the run; None where only the load shows it."""
-        run = self.schedule.run
-        return len(run.due_ns) if run.due_ns is not None else run.requests
+        return requests_of(self.schedule.run)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +74,9 @@ def make(experiment: Experiment, found: Data) -> Plan:
     timing = experiment.timing
     strategy = plugins.make("timing_strategy", timing.type, timing, seed=experiment.seed, options=timing.options)
     schedule = strategy.schedule(found.source.due_ns())
+    slots = schedule.run.concurrency or (1 if schedule.run.due_ns is None else None)
+    if slots is not None and slots < experiment.cluster.generators:  # of a strategy that has its own idea of a level
+        raise ConfigError(f"cluster.generators={experiment.cluster.generators}: each needs a slot of its own, and the plan has {slots}")
     _fit(experiment, found.source, schedule)
     duration = experiment.timing.stop.duration_s
     stop_ns = round(duration * clock.SECOND) if duration is not None else None
@@ -92,8 +88,7 @@ def _fit(experiment: Experiment, source: Source, schedule: Schedule) -> None:
     options, run = experiment.endpoint.simulator, schedule.run
     if options is None or options.kv_blocks is None:
         return
-    count = run.requests if run.due_ns is None else len(run.due_ns)
-    lengths = source.lengths(conversations(run, min(count or _SOME, _SOME)))
+    lengths = source.lengths(conversations(run, min(requests_of(run) or _SOME, _SOME)))
     answers = np.where(lengths.output_tokens > 0, lengths.output_tokens, options.tokens)
     place = int(np.argmax(lengths.input_tokens + answers))
     prompt = int(lengths.input_tokens[place]) + options.template_tokens
@@ -104,10 +99,12 @@ def _fit(experiment: Experiment, source: Source, schedule: Schedule) -> None:
 def data_hash(experiment: Experiment) -> str | None:
     """SHA-256 of the data file; None where the data are drawn."""
     path = experiment.dataset.path
-    if path is None:
-        return None
-    with data_file(path, "dataset.path").open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return None if path is None else sha256(data_file(path, "dataset.path"))
+
+
+def requests_of(phase: Phase) -> int | None:
+    """Requests of a phase; None where only the load shows it."""
+    return phase.requests if phase.due_ns is None else len(phase.due_ns)
 
 
 def conversations(phase: Phase, count: int) -> np.ndarray[Any, np.dtype[np.int64]]:

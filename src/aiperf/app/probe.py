@@ -4,7 +4,7 @@ The probes carry no number, so that no ledger counts them.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -45,10 +45,6 @@ class Found:
     output_exact: bool | None
     closes: bool = False
     refused: str | None = None
-
-    def facts(self) -> dict[str, Any]:
-        """For the receipt."""
-        return asdict(self)
 
     def words(self) -> str:
         """For a person."""

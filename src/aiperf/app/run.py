@@ -1,38 +1,42 @@
 """One run from a checked experiment to an exit code: plan, load, process, judge, report."""
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
+from dataclasses import asdict
 from logging import getLogger
+from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from aiperf import clock, logs
-from aiperf.app import GENERATE, GENERATOR, host, space, words
+from aiperf.app import GENERATE, host, words
 from aiperf.app import plan as planning
-from aiperf.app.conduct import Conductor, Outcome, interrupts
+from aiperf.app.brief import Brief, brief_of, processors, spools, write
+from aiperf.app.conduct import Conductor, Outcome, Until, interrupts, stop_rule
 from aiperf.app.data import enough_memory
 from aiperf.app.host import packages
 from aiperf.app.jobs import LoadTask, Render, Target, descriptors, dressed, path_of, speaker
-from aiperf.app.plan import Gathered, Plan
+from aiperf.app.plan import Gathered, Plan, gathered, requests_of
 from aiperf.app.probe import Found, patience, prepared, probe
 from aiperf.app.served import METRICS_S, Servers, metrics_texts, served
 from aiperf.app.session import Ended, Journal, Run, keep_plan
-from aiperf.app.stopping import Until, stop_rule
 from aiperf.cluster.local import Worker
+from aiperf.config.compose import load
 from aiperf.config.endpoint import Endpoint
 from aiperf.config.secrets import redacted
 from aiperf.errors import AiperfError, ClientError, ConfigError, MeasureError
 from aiperf.plugin.plugins import make
-from aiperf.processing.task import ProcessTask
 from aiperf.results import Outlook
 from aiperf.seams import Fetch, Job
 from aiperf.store import campaign as store
 from aiperf.transports.origin import request_headers
-from aiperf.workload import Phase
+from aiperf.workload import Share
 
 _log = getLogger(__name__)
 _RENDERED = 5
 _OWN_FILES = 16
-_NICE = 10
 _HURRY_S = 0.5
 """How long a server is asked for its metrics when the user waits for the report."""
 
@@ -58,19 +62,32 @@ def run(
         campaign = store.create(experiment.output.dir, experiment.name, name)
         campaign.write("experiment.yaml", composed.text)
     logs.configure(campaign.log, experiment.log_level, verbose=verbose)
-    made = Run(
-        experiment, name, plan, campaign, screen, journal, hatched, host.cores(pin=experiment.cluster.pin), composed.text, found.began_ns
-    )
+    cores = host.cores(pin=experiment.cluster.pin, generators=experiment.cluster.generators)
+    made = Run(experiment, campaign, screen, journal, composed.text, found.began_ns, campaign.folder.name, name, plan, hatched, cores)
     journal.facts = {
-        "schema_version": "1.0", "name": experiment.name, "run": name, "argv": redacted(arguments), "seed": experiment.seed,
+        "schema_version": store.RECEIPT_VERSION, "name": experiment.name, "run": name, "argv": redacted(arguments), "seed": experiment.seed,
         "data_sha256": planning.data_hash(experiment), "choices": dict(composed.choices), "plugins": packages(experiment),
     }  # fmt: skip
-    lines = (*composed.notes, *words.lines(experiment, plan), *_too_many(plan), *_room(made))
-    with _last_words(made), enough_memory(experiment.dataset.path):
+    lines = (*composed.notes, *words.lines(experiment, plan), *_too_many(made), *_room(made))
+    with campaign.held(), _last_words(made), enough_memory(experiment.dataset.path):
         for line in lines:
             _log.debug("%s", line)
             screen.line(line)
         return _dry(made) if dry_run else _measured(made, until)
+
+
+def evaluator(words: Sequence[str], *, config_dirs: Sequence[Path] = (), say: Callable[[str], None]) -> Callable[..., Ended]:
+    """The experiment of these words (`group=choice`, `key=value`) as a function of a point; a run a call.
+
+    `evaluate(point, until=None)`: `point` holds values by key, `until` ends the load early by the pulses it is shown. It
+    raises ConfigError where the words or the point are wrong, MeasureError where nothing could be measured.
+    """
+
+    def evaluate(point: Mapping[str, Any], until: Until | None = None) -> Ended:
+        given = [*words, *(f"{key}={json.dumps(value)}" for key, value in point.items())]
+        return run(gathered(load(given, config_dirs=config_dirs), say), arguments=given, until=until)
+
+    return evaluate
 
 
 @contextmanager
@@ -106,7 +123,7 @@ def _give_up(run: Run, state: str, error: str) -> None:
 def _room(run: Run) -> list[str]:
     """A word on the disk; where it has no room the folder that was just made is taken back. Raises ConfigError."""
     try:
-        return space.lines(run.experiment, run.plan, run.campaign.folder)
+        return words.room(run.experiment, run.plan, run.campaign.folder)
     except ConfigError:
         run.campaign.remove()
         raise
@@ -116,20 +133,21 @@ def _write_receipt(run: Run) -> None:
     """The receipt, whatever became of the run; a disk that refuses it is told of, unless something else went wrong first."""
     with suppress(*((MeasureError,) if "error" in run.journal.facts else ())):
         run.campaign.write_json(
-            "receipt.json", {**run.journal.facts, **host.facts(), "stages": run.journal.stages, "log_lines_dropped": logs.dropped()}
+            store.RECEIPT, {**run.journal.facts, **host.facts(), "stages": run.journal.stages, "log_lines_dropped": logs.dropped()}
         )
+        run.campaign.write_sums()
 
 
-def _too_many(plan: Plan) -> Iterator[str]:
-    """A word on a level that this machine's limit on open files cannot hold."""
-    level, limit = plan.schedule.run.concurrency, descriptors()
-    if level is not None and limit is not None and level + _OWN_FILES > limit:
-        yield f"note      {level:,} in flight need as many open files, the limit is {limit:,}: raise it (ulimit -n), or requests will fail"
+def _too_many(run: Run) -> Iterator[str]:
+    """A word on a level that this machine's limit on a process's open files cannot hold."""
+    level, limit, count = run.plan.schedule.run.concurrency, descriptors(), run.experiment.cluster.generators
+    if level is not None and limit is not None and (most := len(Share(generators=count).slots(level))) + _OWN_FILES > limit:
+        yield f"note      {most:,} in flight need as many open files, the limit is {limit:,}: raise it (ulimit -n), or requests will fail"
 
 
 def _dry(run: Run) -> Ended:
     """Write the plan and five rendered requests; send nothing."""
-    keep_plan(run, {phase.name: phase.requests or 0 for phase in run.plan.schedule.phases})
+    keep_plan(run)
     options = run.experiment.endpoint
     target = Target(options, options.url, options.model or "MODEL", path_of(options), run.experiment.dataset.output_tokens.exact)
     render, phase = Render(run.plan.source, speaker(target)), run.plan.schedule.run
@@ -154,7 +172,9 @@ def _measured(run: Run, until: Until | None) -> Ended:
             before = metrics_texts(servers.urls, fetch)
             heard.listen(patient=True)
             with run.journal.stage("load"):
-                outcome = _loaded(run, target, heard, servers=servers, until=until)
+                brief = brief_of(run, target, found)
+                write(brief, run.experiment, run.campaign)
+                outcome = _loaded(run, brief, target, heard, servers=servers, until=until)
                 outcome.stopped = heard.count > 0
             after = metrics_texts(servers.urls, fetch, within_s=_HURRY_S if outcome.stopped else METRICS_S)
         for when, texts in (("before", before), ("after", after)):
@@ -162,7 +182,7 @@ def _measured(run: Run, until: Until | None) -> Ended:
                 run.campaign.write(f"trials/0001/server_metrics/{when}-{place}.txt", text)
         from aiperf.app.finish import reported  # noqa: PLC0415 - what judges and reports is not imported before the load: launch time
 
-        return reported(run, found, outcome)
+        return reported(run, brief, outcome)
 
 
 def _ready(run: Run, servers: Servers) -> tuple[Fetch, Target, Found]:
@@ -176,26 +196,29 @@ def _ready(run: Run, servers: Servers) -> tuple[Fetch, Target, Found]:
     target = dressed(prepared(options, urls, exact=exact, fetch=fetching(options), wait=wait))
     fetch = fetching(target.worn or options)
     target, found = probe(target, run.plan.wording, fetch=fetch, wait=wait, source=run.plan.source)
-    run.journal.facts |= {"urls": list(urls), "model": target.model, "probe": found.facts()}
+    run.journal.facts |= {"urls": list(urls), "model": target.model, "probe": asdict(found)}
     _log.info("server %s", found)
     run.screen.line(f"server    {target.model} at {', '.join(dict.fromkeys(urls))} {found.words()}")
     return fetch, target, found
 
 
-def _loaded(run: Run, target: Target, heard: Any, *, servers: Servers, until: Until | None) -> Outcome:
+def _loaded(run: Run, brief: Brief, target: Target, heard: Any, *, servers: Servers, until: Until | None) -> Outcome:
     """Play the plan; records come about while it runs."""
     plan, experiment = run.plan, run.experiment
     if plan.open_loop:
         keep_plan(run)
-    spool = run.campaign.spool / f"{GENERATOR}.spool"
-    spin_ns = round(experiment.timing.spin_us * clock.MICROSECOND)
-    task = LoadTask(target, plan.source, plan.schedule, plan.stop_ns, spool, run.name, spin_ns, memory=servers.memory)
-    generator = Job(GENERATOR, GENERATE, task, cores=run.cores.generator, log=(run.campaign.log, experiment.log_level))
+    tasks = _tasks(run, target, spools(brief, run.campaign), servers)
+    log = (run.campaign.log, experiment.log_level)
+    generators = [Job(task.spool.stem, GENERATE, task, cores=cores, log=log) for task, cores in zip(tasks, run.cores.generators)]
     made = make("cluster", experiment.cluster.type, run.hatched, options=experiment.cluster.options)
+    jobs = processors(brief, experiment, run.campaign, cores=run.cores.others)
     with closing(made) as cluster, run.screen.showing(_outlook(plan)):
-        outcome = Conductor(cluster, run.screen, stop=stop_rule(experiment, until)).run([generator], _processors(run, target), heard)
+        outcome = Conductor(cluster, run.screen, stop=stop_rule(experiment, until)).run(generators, jobs, heard)
     run.journal.facts |= {
-        "generators": list(outcome.generators.values()), "processors": list(outcome.processors.values()), "dead": outcome.dead,
+        "generators": sorted(outcome.generators.values(), key=lambda said: int(said["generator"])), "dead": outcome.dead,
+        "processors": [outcome.processors.get(job.name, {}) for job in jobs],
+        "pulses": {name: msgspec.to_builtins(pulse) for name, pulse in outcome.pulses.items() if name in outcome.dead},
+        "restarted": outcome.restarted,
     }  # fmt: skip
     lost = {name: why for name, why in outcome.dead.items() if name.startswith("processor")}
     if lost:
@@ -203,36 +226,20 @@ def _loaded(run: Run, target: Target, heard: Any, *, servers: Servers, until: Un
     return outcome
 
 
+def _tasks(run: Run, target: Target, files: Sequence[Path], servers: Servers) -> list[LoadTask]:
+    """What each generator is asked to do: its share of the plan, into a spool of its own."""
+    plan, spin_ns, count = run.plan, round(run.experiment.timing.spin_us * clock.MICROSECOND), len(files)
+    shares = [Share(number, count, plan.schedule.run.concurrency) for number in range(count)]
+    common = (target, plan.source, plan.schedule, plan.stop_ns)
+    return [LoadTask(*common, file, run.name, spin_ns, share, servers.memory) for share, file in zip(shares, files)]
+
+
 def _outlook(plan: Plan) -> Outlook:
     """What the screen may know beforehand."""
     run = plan.schedule.run
     phases = {
-        phase.name: (_requests(phase), None if phase.duration_ns is None else phase.duration_ns / clock.SECOND)
+        phase.name: (requests_of(phase), None if phase.duration_ns is None else phase.duration_ns / clock.SECOND)
         for phase in plan.schedule.phases
     }
     rate = len(run.due_ns) / (run.duration_ns / clock.SECOND) if run.due_ns is not None and run.duration_ns else None
     return Outlook(phases, rate, run.concurrency)
-
-
-def _requests(phase: Phase) -> int | None:
-    return phase.requests if phase.due_ns is None else len(phase.due_ns)
-
-
-def _processors(run: Run, target: Target) -> list[Job]:
-    count = run.experiment.cluster.processors or max(1, run.cores.count - 1)
-    spools = (run.campaign.spool / f"{GENERATOR}.spool",)
-    return [
-        Job(
-            f"processor-{shard}",
-            "aiperf.processing.processor:process_job",
-            ProcessTask(
-                spools, run.campaign.records / f"{shard:04d}.parquet", target.options, target.urls, target.model,
-                plan=run.campaign.plan if run.plan.open_loop else None, shard=shard, shards=count,
-                tokenizer=run.experiment.tokenizer,
-            ),
-            nice=_NICE,
-            cores=run.cores.others,
-            log=(run.campaign.log, run.experiment.log_level),
-        )
-        for shard in range(count)
-    ]  # fmt: skip

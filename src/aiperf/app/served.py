@@ -13,7 +13,7 @@ from aiperf.app.host import Cores
 from aiperf.config.endpoint import Endpoint as Options
 from aiperf.config.simulator import Simulator
 from aiperf.errors import ConfigError, MeasureError
-from aiperf.load.virtual import VirtualLoop
+from aiperf.load.loop import VirtualLoop
 from aiperf.plugin.plugins import make
 from aiperf.seams import Cluster, Event, Fetch, Job
 from aiperf.simulator.draws import refused_places

@@ -1,18 +1,27 @@
-"""The plan as a person reads it, before anything is sent."""
+"""The plan as a person reads it, before anything is sent, and the room that it needs on the disk."""
 
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from aiperf import clock
+from aiperf.app.conduct import precision_of
 from aiperf.app.plan import Plan, conversations
-from aiperf.app.stopping import precision_of
 from aiperf.config.experiment import Experiment
 from aiperf.config.slos import limits
+from aiperf.errors import ConfigError
 from aiperf.plugin import plugins
-from aiperf.plugin.metrics import metric
+from aiperf.plugin.plugins import metric
 from aiperf.workload import Phase
+
+_RATES, _RATES_AS_LINES = (400, 45), (2_400, 85)
+"""A request's and a token's bytes of spool, records and plan together, and of JSON too, with a margin: half of either was seen."""
+_UNKNOWN_TOKENS = 512
+_MOST_LOOKED_AT = 1_000_000
+_SPARE_BYTES = 16 * 1024 * 1024
 
 
 def lines(experiment: Experiment, plan: Plan) -> list[str]:
@@ -20,13 +29,11 @@ def lines(experiment: Experiment, plan: Plan) -> list[str]:
     endpoint, dataset = experiment.endpoint, experiment.dataset
     where = "the packaged simulator" if endpoint.simulator is not None else ", ".join(endpoint.url)
     how = "streamed" if endpoint.streaming else "not streamed"
-    tokenizer = (
-        [f"tokenizer {_tokenizer(plan, applied=experiment.tokenizer.apply_chat_template)}"] if plan.counting.name is not None else []
-    )
+    sampling = f"every body carries {', '.join(sorted(endpoint.extra))}" if endpoint.extra else "no sampling parameters are sent"
     return [
-        f"endpoint  {_whose(endpoint.type)} at {where}, {how}; {_sampling(endpoint.extra)}",
+        f"endpoint  {_whose(endpoint.type)} at {where}, {how}; {sampling}",
         f"dataset   {dataset.path or dataset.type}: {_lengths(plan, salt=dataset.salt, exact=dataset.output_tokens.exact)}",
-        *tokenizer,
+        *_tokenizer(plan, applied=experiment.tokenizer.apply_chat_template),
         f"timing    {_timing(experiment, plan)}",
         *(f"note      {note}" for note in (*plan.notes, *_unsupported(experiment, plan))),
     ]
@@ -51,36 +58,27 @@ def _whose(endpoint: str) -> str:
     return endpoint if entry.is_builtin else f"{endpoint} of {entry.package}"
 
 
-def _tokenizer(plan: Plan, *, applied: bool) -> str:
-    template = plan.counting.template_tokens
-    if template is None:
-        return f"{plan.counting.name}; what the chat template adds is asked of the server"
-    return (
-        f"{plan.counting.name}; its chat template adds {template} tokens to a prompt, {'within' if applied else 'beyond'} the asked length"
-    )
-
-
-def _sampling(extra: dict[str, Any]) -> str:
-    return f"every body carries {', '.join(sorted(extra))}" if extra else "no sampling parameters are sent"
-
-
-def _salted(salt: str) -> str:
-    return {"run": "unique to this run", "none": "the same in every run"}.get(salt, f"salted with {salt!r}")
+def _tokenizer(plan: Plan, *, applied: bool) -> Iterator[str]:
+    name, template = plan.counting.name, plan.counting.template_tokens
+    adds = f"its chat template adds {template} tokens to a prompt, {'within' if applied else 'beyond'} the asked length"
+    if name is not None:
+        yield f"tokenizer {name}; {'what the chat template adds is asked of the server' if template is None else adds}"
 
 
 def _lengths(plan: Plan, *, salt: str, exact: bool) -> str:
     run = plan.schedule.run
     lengths = plan.source.lengths(conversations(run, min(plan.planned or 1000, 100_000)))
-    return f"{_prompts(lengths.input_tokens, salt)}; answers {_answers(lengths.output_tokens, exact=exact)}"
+    salted = {"run": "unique to this run", "none": "the same in every run"}.get(salt, f"salted with {salt!r}")
+    return f"{_prompts(lengths.input_tokens, salted)}; answers {_answers(lengths.output_tokens, exact=exact)}"
 
 
-def _prompts(sizes: np.ndarray[Any, np.dtype[np.int32]], salt: str) -> str:
+def _prompts(sizes: np.ndarray[Any, np.dtype[np.int32]], salted: str) -> str:
     """Lengths of what is drawn; what stands in the data has a length that nobody knows."""
     drawn = sizes[sizes > 0]
     if not len(drawn):
         return "prompts as they stand in the data"
     others = "" if len(drawn) == len(sizes) else f" ({len(sizes) - len(drawn):,} others stand in the data)"
-    return f"prompts of {_span(drawn)} tokens{others}, text {_salted(salt)}"
+    return f"prompts of {_span(drawn)} tokens{others}, text {salted}"
 
 
 def _answers(sizes: np.ndarray[Any, np.dtype[np.int32]], *, exact: bool) -> str:
@@ -121,3 +119,35 @@ def _warmup(requests: int | None, seconds: float | None) -> str:
     if requests is None and seconds is None:
         return "; no warm-up"
     return f"; warm-up {f'of {requests:,} requests' if requests is not None else f'of {seconds:g} s'} before it"
+
+
+def expected_bytes(plan: Plan, rates: tuple[int, int] = _RATES) -> int | None:
+    """The most that the run's folder will hold, while spool and records are both there; None where the load alone shows how many come."""
+    (a_request, a_token), count = rates, plan.planned
+    if count is None:
+        return None
+    looked = min(count, _MOST_LOOKED_AT)
+    outputs = plan.source.lengths(conversations(plan.schedule.run, looked)).output_tokens
+    asked = int(outputs.sum(dtype="int64")) + int((outputs == 0).sum()) * _UNKNOWN_TOKENS
+    return count * a_request + round(asked * (count / max(1, looked))) * a_token
+
+
+def room(experiment: Experiment, plan: Plan, folder: Path) -> list[str]:
+    """A word on the bytes that are expected. Raises ConfigError where the disk has fewer."""
+    rates = _RATES_AS_LINES if "jsonl" in experiment.output.formats else _RATES
+    needed, free = expected_bytes(plan, rates), shutil.disk_usage(folder).free
+    if needed is None:
+        a_request, a_token = (size(1000 * rate) for rate in rates)
+        return [f"disk      up to {a_request} for 1,000 requests, {a_token} for 1,000 tokens of answers; {size(free)} are free"]
+    if needed + _SPARE_BYTES > free:
+        raise ConfigError(
+            f"output.dir={experiment.output.dir}: up to {size(needed)} are expected of {plan.planned:,} requests, and {size(free)} are "
+            "free there; ask for fewer requests or shorter answers, or give a folder on another disk"
+        )
+    return [f"disk      up to {size(needed)} are expected, {size(free)} are free"]
+
+
+def size(count: float) -> str:
+    """A number of bytes as a person reads it."""
+    power = min(4, (len(f"{count:.0f}") - 1) // 3)
+    return f"{count / 1000**power:,.{1 if power and count < 10 * 1000**power else 0}f} {('B', 'kB', 'MB', 'GB', 'TB')[power]}"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from aiperf.cli.options import FLAGS, VERBS, Flag
 from aiperf.config import roots
-from aiperf.config.nearest import hint
+from aiperf.config.roots import hint
 from aiperf.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -17,8 +17,6 @@ _EXAMPLES = (
     ("aiperf experiment=quickstart", "10 s against the packaged simulator"),
     ("aiperf experiment=mooncake_replay endpoint=vllm", "a recorded trace against a vLLM server on this machine"),
     ("aiperf endpoint=vllm timing.concurrency=32", "no experiment, only choices and values"),
-    ("aiperf query", "what the results below outputs/ can be asked, in SQL"),
-    ("aiperf validate experiment=poisson timing.rate=20", "check it, send nothing"),
 )
 _FORMS = (
     ("aiperf plugins CATEGORY [NAME]", "its plugins; with NAME, or a class path, all about one"),
@@ -42,7 +40,6 @@ def _overview() -> str:
             *_section("flags", _flags(flag for flag in FLAGS.items() if not flag[1].verbs or "run" in flag[1].verbs)),
             *_section("examples", _EXAMPLES),
             "",
-            "every key: aiperf --help GROUP, or docs/configuration.md",
             "exit codes: 0 valid, 1 nothing measured, 2 wrong configuration, 3 INVALID, 4 a promise not kept, 130 stopped",
         ]
     )

@@ -5,6 +5,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 
 import aiperf
 from aiperf.cli import options as command_line
@@ -26,12 +27,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except AiperfError as exc:
         _complain(exc)
         code = exc.exit_code
-    except KeyboardInterrupt:
-        code = STOPPED
     except BrokenPipeError:
         output.silence()
         code = _PIPE_GONE
-    except Exception as exc:
+    except (KeyboardInterrupt, Exception) as exc:
         if not is_of_interrupt(exc):
             raise
         code = STOPPED
@@ -66,6 +65,8 @@ def _called(argv: Sequence[str]) -> int:
 
         output.say(pages.page(given.words))
         return 0
+    if given.verb == "validate" and given.words and Path(given.words[0]).is_dir():
+        given = given._replace(verb="verify")
     if given.verb in _COMPOSE:
         # Hydra comes first, from a shallow stack: where its import crosses a chunk of the interpreter's, each call there maps memory anew.
         import_module("aiperf.config.arguments")
@@ -76,9 +77,5 @@ def _called(argv: Sequence[str]) -> int:
 
 def _complain(exc: AiperfError) -> None:
     problems = exc.problems if isinstance(exc, ConfigError) else (str(exc),)
-    if len(problems) == 1:
-        print(f"aiperf: {problems[0]}", file=sys.stderr)
-        return
-    print(f"aiperf: {len(problems)} mistakes; nothing was sent", file=sys.stderr)
-    for problem in problems:
-        print(f"  {problem}", file=sys.stderr)
+    lines = problems if len(problems) == 1 else (f"{len(problems)} mistakes; nothing was sent", *problems)
+    print("aiperf: " + "\n  ".join(lines), file=sys.stderr)

@@ -5,15 +5,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 from aiperf.config import roots
-from aiperf.config.nearest import hint
+from aiperf.config.roots import hint
 from aiperf.errors import ConfigError
 
 VERBS: Mapping[str, tuple[str, str]] = {
     "run": ("[group=choice] [key=value] …", "play an experiment at a server and judge what came back; the verb where none is given"),
-    "validate": ("[group=choice] [key=value] …", "check an experiment and say what it would do; nothing is sent"),
+    "validate": ("[group=choice] [key=value] …", "check an experiment and say what it would do; nothing is sent; of a folder as verify"),
     "simulate": ("[key=value] …", "serve the packaged simulator on this machine until Ctrl-C"),
     "query": ("[SQL]", "ask all results below outputs/ in SQL; without a statement, five examples and the tables"),
-    "report": ("DIR …", "print the tables of a result folder again"),
+    "report": ("DIR …", "print the tables of a result folder again, or compute them again with --from"),
+    "verify": ("DIR …", "is a result folder what it was, and does it agree with itself?"),
+    "doctor": ("", "what limits this machine for load, and how to raise it; with --measure, what it carries"),
     "plugins": ("[CATEGORY [NAME]]", "what there is to choose from, built in or installed; check it, or begin a plugin of your own"),
 }
 """Each verb with the words that it takes, and what it does."""
@@ -28,20 +30,23 @@ class Flag(NamedTuple):
 
 
 FLAGS: Mapping[str, Flag] = {
-    "--help": Flag("this page, or the keys of a verb, a group or a key: aiperf --help timing"),
+    "--help": Flag("this page, or the keys of a verb, group or key: aiperf --help timing (all: docs/configuration.md)"),
     "--version": Flag("the version"),
     "--cfg": Flag("print the composed experiment and stop", ("run", "validate"), ("job", "json")),
     "--config-dir": Flag("a folder with conf/ or experiments/ of your own; may be given again", ("run", "validate"), ("DIR",)),
     "--dry-run": Flag("write the plan and five requests, send nothing", ("run",)),
+    "--rerun": Flag("play the run of this folder again, by the same plan; keys beside it change it", ("run",), ("DIR",)),
     "--verbose": Flag("-v: say on the terminal what goes on; -vv: in detail", ("run",)),
-    "--in": Flag("a result folder, or a folder of them, in place of outputs/", ("query",), ("DIR",)),
+    "--from": Flag("repeat the stages from here on, with what lies on the disk", ("report",), ("process", "judge", "report")),
+    "--in": Flag("a result folder, or a folder of them, in place of outputs/; doctor: whose disk is tried", ("query", "doctor"), ("DIR",)),
     "--format": Flag("how the answer is written; a table where nothing is said", ("query",), ("table", "csv", "json", "parquet")),
     "--out": Flag("a file for the answer", ("query",), ("FILE",)),
     "--all": Flag("every kind with all its plugins, and the kinds that are not open", ("plugins",)),
     "--packages": Flag("the packages that bring them, in full", ("plugins",)),
     "--validate": Flag("are they all there? Nothing is imported; exit code 1 if not", ("plugins",)),
     "--import": Flag("with --validate: import them, too, and see that they fit", ("plugins",)),
-    "--json": Flag("for programs", ("plugins",)),
+    "--json": Flag("for programs", ("plugins", "doctor")),
+    "--measure": Flag("in 20 s, what one load generator carries here, played at a sink of its own", ("doctor",)),
 }
 _SHORT = {"-h": ("--help",), "-v": ("--verbose",), "-vv": ("--verbose", "--verbose")}
 

@@ -18,7 +18,7 @@ from aiperf.cli import output
 from aiperf.config.terminal import terminal
 from aiperf.errors import AiperfError, ConfigError
 from aiperf.finite import scrub_non_finite
-from aiperf.plugin import lookup, options, plugins, registry, scaffold
+from aiperf.plugin import plugins, registry, scaffold
 from aiperf.plugin.border import border
 from aiperf.plugin.types import Category
 from aiperf.report.grid import cell, grid
@@ -61,21 +61,21 @@ def _packages() -> View:
 
 
 def _category(typed: str) -> View:
-    kind = lookup.find(typed)
+    kind = plugins.find(typed)
     ranked = [registry.current().ranked(kind.name, entry.name) for entry in plugins.iter_entries(kind.name)]
     return {**_kind(kind), "plugins": [{**asdict(first), "shadows": [asdict(one) for one in rest]} for first, *rest in ranked]}
 
 
 def _plugin(typed: str, name: str) -> View:
-    kind = _category(typed)
-    entry = plugins.get_entry(kind["name"], name)
+    entry = plugins.get_entry(typed, name)
     ranked = [asdict(one) for one in registry.current().ranked(entry.category, entry.name)]
     place = ranked.index(asdict(entry))
-    found: View = {**asdict(entry), "shadows": ranked[place + 1 :], "shadowed_by": ranked[:place], "options": [], "options_error": None}
-    found |= {"category_description": kind["description"], "version": plugins.get_package_metadata(entry.package).version}
+    found: View = {**ranked[place], "shadows": ranked[place + 1 :], "shadowed_by": ranked[:place], "options": [], "options_error": None}
+    about, version = plugins.categories()[entry.category].description, plugins.get_package_metadata(entry.package).version
+    found |= {"category_description": about, "version": version}
     try:
         with border(entry):
-            found["options"] = list(_options(options.model(plugins.get_class(entry.category, entry.class_path))))
+            found["options"] = list(_options(plugins.options_of(plugins.get_class(entry.category, entry.class_path))))
     except AiperfError as exc:
         found["options_error"] = str(exc)
     return found
@@ -92,7 +92,6 @@ def _kind(kind: Category) -> View:
 
 
 def _options(model: Any) -> Iterator[View]:
-    """The fields of a model of options, a pydantic model or a dataclass."""
     if model is None:
         return
     from pydantic.dataclasses import dataclass  # noqa: PLC0415 - only for a plugin that has options
@@ -105,9 +104,9 @@ def _options(model: Any) -> Iterator[View]:
 
 
 def _overview_text(view: View) -> Iterator[str]:
-    yield from _table(["package", "version", "plugins", "description"], ["name", "version", "count", "description"], view["packages"])
+    yield from _table(["package", "version", "plugins", "description"], view["packages"], package="name", plugins="count")
     yield ""
-    yield from _table(["category", "plugins", "description"], ["name", "count", "description"], view["categories"])
+    yield from _table(["category", "plugins", "description"], view["categories"], category="name", plugins="count")
     yield ""
     yield from _wrapped("more: aiperf plugins CATEGORY [NAME], --all, --packages, --validate; your own: aiperf plugins new", "")
 
@@ -120,7 +119,7 @@ def _category_text(view: View) -> Iterator[str]:
     elif not view["plugins"]:
         yield "  none yet"
     else:
-        yield from _table(["name", "package", "description"], ["name", "package", "description"], view["plugins"])
+        yield from _table(["name", "package", "description"], view["plugins"])
     for entry in view["plugins"]:
         for other in entry["shadows"]:
             yield from _wrapped(f"{entry['name']} of {entry['package']} is used, and not {other['class_path']} of {other['package']}")
@@ -129,11 +128,11 @@ def _category_text(view: View) -> Iterator[str]:
 def _plugin_text(view: View) -> Iterator[str]:
     about = f"{view['category']}: {view['category_description']}"
     lines = {"type": view["name"], "category": about, "package": f"{view['package']} {view['version']}", "class": view["class_path"]}
-    lines |= {name: str(view[name]) for name in ("priority", "description")}
+    lines |= {"priority": str(view["priority"]), "description": view["description"]}
     lines["metadata"] = "\n".join(f"{key}: {cell(value)}" for key, value in view["metadata"].items())
     lines["options"] = view["options_error"] or "\n".join(map(_option_text, view["options"]))
     for name in ("shadows", "shadowed_by"):
-        others = [f"{one['class_path']} of {one['package']} (priority {one['priority']})" for one in view[name]]
+        others = (f"{one['class_path']} of {one['package']} (priority {one['priority']})" for one in view[name])
         lines[name.replace("_", " ")] = "\n".join(others)
     for name, text in lines.items():
         for number, line in enumerate((text or "none").split("\n")):
@@ -147,7 +146,7 @@ def _option_text(option: View) -> str:
 
 def _packages_text(view: View) -> Iterator[str]:
     for package in view["packages"]:
-        yield f"{_clean(package['name'])} {_clean(package['version'])}"
+        yield cell(f"{package['name']} {package['version']}")
         counted = ", ".join(f"{n} {kind}" for kind, n in package["by_category"].items())
         said = {name: package[name] for name in ("description", "author", "license", "homepage") if package[name] != "unknown"}
         for name, text in {**said, "plugins": f"{package['count']}{f': {counted}' if counted else ''}"}.items():
@@ -162,20 +161,15 @@ def _validation_text(view: View) -> Iterator[str]:
         yield from _wrapped(f"{error['category']}:{error['name']}: {error['error']}")
 
 
-def _table(titles: Sequence[str], keys: Sequence[str], found: Sequence[View]) -> list[str]:
-    rows = [[_clean(one[key]) if isinstance(one[key], str) else one[key] for key in keys] for one in found]
+def _table(titles: Sequence[str], found: Sequence[View], **keys: str) -> list[str]:
+    """Columns by their titles, which are the keys but where `keys` names another."""
+    rows = [[one[keys.get(title, title)] for title in titles] for one in found]
     return grid(titles, rows, width=terminal(sys.stdout).columns).splitlines()
 
 
 def _wrapped(text: str, first: str = "  ", others: str = "    ") -> list[str]:
     width = terminal(sys.stdout).columns or 100
-    layout = textwrap.TextWrapper(width, first, others, break_long_words=False, break_on_hyphens=False)
-    return layout.wrap(_clean(text))
-
-
-def _clean(text: str) -> str:
-    """What a stranger wrote, in one line and without what a terminal would obey."""
-    return " ".join("".join(one if one.isprintable() else " " for one in text).split())
+    return textwrap.TextWrapper(width, first, others, break_long_words=False, break_on_hyphens=False).wrap(cell(text))
 
 
 _FORMS: Mapping[str, tuple[Callable[..., View], Callable[[View], Iterator[str]]]] = {

@@ -25,9 +25,8 @@ def main(given: Options) -> int:
 
 def _announce(options: Simulator, port: int) -> None:
     url = f"http://127.0.0.1:{port}"
-    times = f"preset {options.preset}"
-    if options.preset == "fixed":
-        times = f"first token after {options.ttft_ms:g} ms, then one each {options.itl_ms:g} ms"
+    fixed = f"first token after {options.ttft_ms:g} ms, then one each {options.itl_ms:g} ms"
+    times = fixed if options.preset == "fixed" else f"preset {options.preset}"
     output.say(
         f"simulator at {url}: model {options.model}, {times}\n"
         f"measure it with: aiperf experiment=concurrency endpoint=vllm endpoint.url={url}"

@@ -10,8 +10,8 @@ import signal
 import socket
 import sys
 import threading
-from importlib import import_module
-from typing import Any, NoReturn
+from pkgutil import resolve_name
+from typing import NoReturn
 
 from aiperf import logs
 from aiperf.cluster.channel import SocketChannel
@@ -20,17 +20,11 @@ from aiperf.errors import AiperfError
 _PATIENCE_S = 1.0
 
 
-def resolved(target: str) -> Any:
-    """The function behind `module:function`."""
-    module, _, name = target.partition(":")
-    return getattr(import_module(module), name)
-
-
 def main() -> None:
     """Run the job that the command line names."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _, _, fd, target = sys.argv
-    work = resolved(target)
+    work = resolve_name(target)
     packed = sys.stdin.buffer.read()
     if not packed:  # the parent needed no worker after all
         return

@@ -2,9 +2,9 @@
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from pkgutil import resolve_name
 from typing import Any
 
-from aiperf.cluster.child import resolved
 from aiperf.cluster.local import Worker
 from aiperf.seams import Event, Job
 
@@ -58,7 +58,7 @@ class InlineCluster:
             return
         job, channel = self._jobs.popleft()
         channel.hear = lambda message: hear(Event(job.name, message))
-        resolved(job.target)(channel, job.argument)
+        resolve_name(job.target)(channel, job.argument)
         del self._channels[job.name]
         hear(Event(job.name, ended=True))
 

@@ -2,54 +2,43 @@
 
 import re
 from collections.abc import Sequence
-from functools import partial
+from functools import reduce
 from typing import Any, Literal, NamedTuple, get_origin
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 
 from aiperf.config import keys, roots
 from aiperf.config.base import Model
 from aiperf.config.files import Layer, named, opened, replacing
 from aiperf.config.keys import Path, at
-from aiperf.config.mistakes import Check, M, line, without
-from aiperf.config.origins import origin
+from aiperf.config.mistakes import Check, M, without
 from aiperf.config.secrets import redacted_argument
 from aiperf.errors import ConfigError
 
 _KEY = re.compile(r"(?P<sign>~|\+{0,2})(?P<key>[A-Za-z_$][\w$-]*(?:[./][\w$-]+)*)")
-_SLOS = ("goodput", "slos")
 _PARSER = OverridesParser.create()
-
-Kind = Literal["choice", "value", "delete"]
-_Read = tuple[Kind, Path, Any]
 
 
 class Argument(NamedTuple):
-    """One argument as it was meant: `choice` of a group's file (None for none), `value` of a key, or `delete` of a key.
+    """One argument as it was meant: `choice` of a group's file (None for none), `value` of a key, or `delete` of a key."""
 
-    `shown` is how a message names it: as typed, without its secret.
-    """
-
-    shown: str
-    kind: Kind
+    shown: str  # in a message: as typed, without its secret
+    kind: Literal["choice", "value", "delete"]
     path: Path
     value: Any = None
 
     @property
     def layer(self) -> Layer:
         """What it sets, at its place."""
-        inner = named(self.value) if self.kind == "value" else None
-        for name in self.path[:0:-1]:
-            inner = {name: inner}
-        return Layer({self.path[0]: inner}, typed=self.shown)
+        value: Any = named(self.value) if self.kind == "value" else None
+        return Layer(reduce(lambda inner, name: {name: inner}, reversed(self.path), value), typed=self.shown)
 
 
 def split(key: str) -> Path:
     """A dotted key as a path; the statistic of a promise may hold a point itself (`goodput.slos.request_latency.p99.9`)."""
     parts = tuple(key.split("."))
-    return (*parts[:3], ".".join(parts[3:])) if parts[:2] == _SLOS and len(parts) > 4 else parts
+    return (*parts[:3], ".".join(parts[3:])) if parts[:2] == ("goodput", "slos") and len(parts) > 4 else parts
 
 
 def read(arguments: Sequence[str], model: type[Model], *, groups: Sequence[str] = ()) -> tuple[list[Argument], dict[Path, str]]:
@@ -59,7 +48,7 @@ def read(arguments: Sequence[str], model: type[Model], *, groups: Sequence[str] 
     for text in arguments:
         shown = f"argument {redacted_argument(text, model)!r}"
         try:
-            found.append(Argument(shown, *_read(text, model, groups)))
+            found.append(_read(text, model, groups, shown=shown))
         except ValueError as exc:
             problems[split(text.partition("=")[0].lstrip("+~"))] = f"{shown}: {exc}"
     chosen = {argument.path[0] for argument in found if argument.kind == "choice"}
@@ -74,29 +63,25 @@ def _as_choice(argument: Argument) -> Argument:
     return argument._replace(kind="choice", path=(group,)) if is_meant else argument
 
 
-def _read(text: str, model: type[Model], groups: Sequence[str]) -> _Read:
-    """Kind, path and value. Raises ValueError for what cannot be read."""
+def _read(text: str, model: type[Model], groups: Sequence[str], *, shown: str) -> Argument:
+    """One argument. Raises ValueError if it cannot be read."""
     typed, sign, raw = text.partition("=")
     match = _KEY.fullmatch(typed.strip())
     if match is None or not (sign or match["sign"] == "~"):
         raise ValueError("is no key=value and no group=choice")
-    path = split(match["key"])
+    path, is_group = split(match["key"]), match["key"] in groups
     if "/" in match["key"]:
         raise ValueError(f"the key {match['key']} has a slash; keys are separated by dots")
-    if len(path) == 1 and path[0] in groups:
-        return ("choice", path, None) if match["sign"] == "~" else _choice(path, match["sign"], raw)
-    return ("delete", path, raw if sign else None) if match["sign"] == "~" else ("value", path, _value(path, raw, model))
-
-
-def _choice(path: Path, sign: str, raw: str) -> _Read:
-    if sign == "++":
+    if match["sign"] == "~":
+        return Argument(shown, "choice", path) if is_group else Argument(shown, "delete", path, raw if sign else None)
+    if not is_group or (raw.startswith("{") and match["sign"] != "++"):
+        return Argument(shown, "value", path, _value(path, raw, model))
+    if match["sign"] == "++":
         raise ValueError(f"++ is not for a group; {path[0]}=CHOICE chooses a file, {path[0]}.KEY=VALUE sets a key")
-    if raw.startswith("{"):
-        return "value", path, _parsed(raw).value()
     name = raw.strip().strip("'\"")
     if not name or name[0] == "[":
         raise ValueError(f"a group takes one choice, as in {path[0]}=NAME")
-    return "choice", path, None if name == "null" else name
+    return Argument(shown, "choice", path, None if name == "null" else name)
 
 
 def _value(path: Path, raw: str, model: type[Model]) -> Any:
@@ -105,29 +90,19 @@ def _value(path: Path, raw: str, model: type[Model]) -> Any:
     takes_text = bool(kinds) and all(kind is str or get_origin(kind) is Literal for kind in kinds)
     takes_a_word = any(kind in (str, Any) or keys.is_text_list(kind) for kind in kinds)
     try:
-        override = _parsed(raw)
-    except ValueError:
+        override = _PARSER.parse_override(f"key={raw}")
+    except (HydraException, ValueError, RecursionError) as exc:
         if takes_text or takes_a_word or "${" in raw:
             return raw
-        raise
+        raise ValueError("the value cannot be read; text with = , : [ { or quotes in it needs its own, as in 'key=\"a=b\"'") from exc
     if override.is_sweep_override() and not takes_text:
         raise ValueError("takes one value; a list is [a,b], text with a comma in it needs quotes of its own")
     value = override.value()
     return raw.strip() if takes_text and (isinstance(value, (int, float)) or override.is_sweep_override()) else value
 
 
-def _parsed(raw: str) -> Override:
-    try:
-        return _PARSER.parse_override(f"key={raw}")
-    except (HydraException, ValueError, RecursionError) as exc:
-        raise ValueError("the value cannot be read; text with = , : [ { or quotes in it needs its own, as in 'key=\"a=b\"'") from exc
-
-
 def apply(settings: Sequence[Argument], values: dict[str, Any]) -> tuple[list[str], dict[str, Any]]:
-    """Set and take away; a stop rule that is given alone replaces the other one.
-
-    Returns a line for what cannot be taken away, and everything that was set.
-    """
+    """Set and take away, and return a line for what cannot be taken away, and what was set; a stop rule alone replaces the other one."""
     problems: list[str] = []
     given: dict[str, Any] = {}
     for argument in settings:
@@ -160,8 +135,6 @@ def load_part(model: type[M], arguments: Sequence[str]) -> M:
     problems = [*unread.values(), *apply(settings, values)[0]]
     check = Check(model, values, unread)
     found = check.made()
-    place = partial(origin, [argument.layer for argument in settings], model)
-    problems += [line(mistake, place) for mistake in check.mistakes]
-    if problems:
+    if problems := [*problems, *check.lines([argument.layer for argument in settings])]:
         raise ConfigError(problems)
     return found

@@ -11,12 +11,11 @@ from aiperf.config.endpoint import Endpoint
 from aiperf.config.experiment import IN_MEMORY, Experiment
 from aiperf.config.keys import Path, fields
 from aiperf.config.mistakes import Mistake
-from aiperf.config.nearest import unknown
+from aiperf.config.roots import unknown
 from aiperf.config.timing import Timing
-from aiperf.plugin import options as own
 from aiperf.plugin import plugins
 from aiperf.plugin.border import told
-from aiperf.plugin.metrics import metric
+from aiperf.plugin.plugins import metric
 from aiperf.plugin.types import PluginEntry, PluginError
 
 NAMES: Mapping[Path, str] = {
@@ -34,35 +33,29 @@ NAMES: Mapping[Path, str] = {
 
 _USED = ("concurrency", "rate", "arrival", "speedup", "start_s", "end_s", "offset")
 _OF_A_TOKENIZER = {"apply_chat_template": "template", "revision": "revision", "trust_remote_code": "code"}
-_SLOS = ("goodput", "slos")
 _UNSEEN = "needs a streamed answer, and endpoint.streaming is false"
-_PRECISION_OF = ("timing", "stop", "precision_of")
 
 
 def mistakes(experiment: Experiment, gone: Collection[Path] = ()) -> Iterator[Mistake]:
-    """Names that are not in the registry, keys that nobody would use, promises that cannot be judged, reasons that do not exist.
-
-    `gone` are paths whose value was wrong already, so that the model has the default there.
-    """
+    """All that is wrong in an experiment; `gone` are paths whose value was wrong already, so that the model has the default there."""
     entries: dict[Path, PluginEntry] = {}
-    wrong = set(gone)
     named = [(path, category, attrgetter(".".join(path))(experiment)) for path, category in NAMES.items()]
     named += [(("output", "formats"), "data_exporter", name) for name in experiment.output.formats]
     for path, category, name in named:
         try:
             entries |= {} if name is None else {path: plugins.get_entry(category, name)}
         except PluginError as exc:
-            wrong.add(path)
-            yield Mistake(path, told(exc))
+            yield path, told(exc)
     yield from _stated(experiment)
-    if ("timing", "type") not in wrong:
+    if ("timing", "type") not in gone:
         yield from _unused(experiment)
-    if ("endpoint", "type") not in wrong:
+    if ("endpoint", "type") in entries.keys() - set(gone):
         yield from _untaken(experiment)
     for name, why in _OF_A_TOKENIZER.items() if experiment.tokenizer.name is None else ():
         if getattr(experiment.tokenizer, name) != fields(Tokenizer)[name].default:
-            yield Mistake(("tokenizer", name), f"needs tokenizer.name, whose {why} it is")
+            yield ("tokenizer", name), f"needs tokenizer.name, whose {why} it is"
     yield from _virtual(experiment)
+    yield from _shared(experiment)
     for group in dict.fromkeys(path[0] for path in NAMES):
         yield from _options(group, getattr(experiment, group).options or {}, {p: e for p, e in entries.items() if p[0] == group})
     yield from _promises(experiment)
@@ -72,22 +65,21 @@ def _stated(experiment: Experiment) -> Iterator[Mistake]:
     """A window outside the run; reasons that do not exist; statistics that the pulse cannot judge, or that the endpoint has not."""
     length, judged = experiment.timing.stop.duration_s, experiment.verdict.window
     if length is not None and ((judged.start_s or 0) >= length or (judged.end_s or 0) > length):
-        yield Mistake(("verdict", "window"), f"is outside the run, which lasts timing.stop.duration_s={length:g}")
+        yield ("verdict", "window"), f"is outside the run, which lasts timing.stop.duration_s={length:g}"
     if not experiment.verdict.ignore and not experiment.timing.stop.precision_of:
         return
     from aiperf.results import PULSED, REASONS, STATS  # noqa: PLC0415 - 5 ms of every start, for keys that few use
 
-    for reason in [reason for reason in experiment.verdict.ignore if reason not in REASONS]:
-        yield Mistake(("verdict", "ignore"), unknown("reason", reason, REASONS))
+    for reason in (reason for reason in experiment.verdict.ignore if reason not in REASONS):
+        yield ("verdict", "ignore"), unknown("reason", reason, REASONS)
     percentiles = [stat for stat in STATS if stat.startswith("p")]
     for said in experiment.timing.stop.precision_of:
         name, _, stat = said.partition(".")
-        if name not in PULSED:
-            yield Mistake(_PRECISION_OF, f"{said}: {unknown('metric of the pulse', name, PULSED)}")
-        elif stat not in percentiles:
-            yield Mistake(_PRECISION_OF, f"{said}: {unknown('percentile', stat, percentiles)}")
+        if name not in PULSED or stat not in percentiles:
+            what = ("percentile", stat, percentiles) if name in PULSED else ("metric of the pulse", name, PULSED)
+            yield ("timing", "stop", "precision_of"), f"{said}: {unknown(*what)}"
         elif _is_unseen(name, experiment.endpoint):
-            yield Mistake(_PRECISION_OF, f"{said} {_UNSEEN}")
+            yield ("timing", "stop", "precision_of"), f"{said} {_UNSEEN}"
 
 
 def _unused(experiment: Experiment) -> Iterator[Mistake]:
@@ -97,10 +89,9 @@ def _unused(experiment: Experiment) -> Iterator[Mistake]:
     used = strategy.get("uses", _USED)
     for name in _USED:
         if name not in used and getattr(timing, name) not in (None, fields(Timing)[name].default):
-            yield Mistake(("timing", name), f"timing.{name} is not used by timing.type={timing.type}; it uses {', '.join(used)}")
+            yield ("timing", name), f"timing.{name} is not used by timing.type={timing.type}; it uses {', '.join(used)}"
     if strategy.get("recorded") and sampling != "sequential":
-        text = f"timing.type={timing.type} plays every row at its own time; {sampling} has no meaning there"
-        yield Mistake(("dataset", "sampling"), text)
+        yield ("dataset", "sampling"), f"timing.type={timing.type} plays every row at its own time; {sampling} has no meaning there"
 
 
 def _untaken(experiment: Experiment) -> Iterator[Mistake]:
@@ -108,14 +99,13 @@ def _untaken(experiment: Experiment) -> Iterator[Mistake]:
     endpoint = experiment.endpoint
     takes, says = taken(endpoint.type), f"endpoint.type={endpoint.type}"
     if endpoint.prompt != "string" and "token_ids" not in takes:
-        text = f"{endpoint.prompt} is for endpoints whose prompt has several forms (completions), not for {says}"
-        yield Mistake(("endpoint", "prompt"), text)
+        yield ("endpoint", "prompt"), f"{endpoint.prompt} is for endpoints whose prompt has several forms (completions), not for {says}"
     elif endpoint.prompt == "token_ids" and experiment.tokenizer.name is None:
-        yield Mistake(("endpoint", "prompt"), "token_ids needs tokenizer.name: ids are those of a vocabulary")
+        yield ("endpoint", "prompt"), "token_ids needs tokenizer.name: ids are those of a vocabulary"
     if experiment.dataset.batch_size != 1 and "batches" not in takes:
-        yield Mistake(("dataset", "batch_size"), f"{says} takes one text a request")
+        yield ("dataset", "batch_size"), f"{says} takes one text a request"
     if endpoint.streaming and declared("endpoint", endpoint.type).get("supports_streaming") is False:
-        yield Mistake(("endpoint", "streaming"), f"{says} does not stream; leave it out")
+        yield ("endpoint", "streaming"), f"{says} does not stream; leave it out"
 
 
 def _virtual(experiment: Experiment) -> Iterator[Mistake]:
@@ -123,15 +113,22 @@ def _virtual(experiment: Experiment) -> Iterator[Mistake]:
     endpoint = experiment.endpoint
     is_virtual = endpoint.simulator is not None and endpoint.simulator.clock == "virtual"
     if is_virtual and endpoint.url:
-        text = "virtual is for the packaged server, not for one at a URL; leave out endpoint.url"
-        yield Mistake(("endpoint", "simulator", "clock"), text)
+        yield ("endpoint", "simulator", "clock"), "virtual is for the packaged server, not for one at a URL; leave out endpoint.url"
     for (group, key), name in IN_MEMORY.items():
         part = getattr(experiment, group)
         if is_virtual and key in part.model_fields_set and getattr(part, key) != name:
-            text = f"endpoint.simulator.clock=virtual needs {name}, and takes it where nothing is said; leave it out"
-            yield Mistake((group, key), text)
+            yield (group, key), f"endpoint.simulator.clock=virtual needs {name}, and takes it where nothing is said; leave it out"
         elif not is_virtual and getattr(part, key) == "memory":
-            yield Mistake((group, key), "memory reaches the packaged server alone, on endpoint.simulator.clock=virtual")
+            yield (group, key), "memory reaches the packaged server alone, on endpoint.simulator.clock=virtual"
+
+
+def _shared(experiment: Experiment) -> Iterator[Mistake]:
+    """Several generators take several processes, and each of them a slot."""
+    count, slots = experiment.cluster.generators, experiment.timing.concurrency
+    if count > 1 and experiment.cluster.type == "inline":
+        yield ("cluster", "generators"), "cluster=inline, which a virtual clock takes, has one process; leave it out"
+    elif slots is not None and slots < count:
+        yield ("cluster", "generators"), f"{count} cannot share timing.concurrency={slots}: each needs a slot of its own"
 
 
 def _options(group: str, said: Mapping[str, Any], entries: Mapping[Path, PluginEntry]) -> Iterator[Mistake]:
@@ -143,21 +140,21 @@ def _options(group: str, said: Mapping[str, Any], entries: Mapping[Path, PluginE
         try:
             cls = plugins.get_class(entry.category, entry.class_path)
         except PluginError as exc:
-            yield Mistake(place, told(exc))
+            yield place, told(exc)
             return
-        known |= dict.fromkeys(own.names(model) if (model := own.model(cls)) is not None else ())
-        yield from (Mistake((group, "options", *path), f"{what} ({entry.label})") for path, what in own.checked(cls, said)[1])
+        known |= dict.fromkeys(plugins.option_names(model) if (model := plugins.options_of(cls)) is not None else ())
+        yield from (((group, "options", *path), f"{what} ({entry.label})") for path, what in plugins.checked(cls, said)[1])
     for name in [name for name in said if name not in known]:
         owners = ", ".join(f"{entry.category} {entry.name}" for entry in entries.values())
         text = unknown("option", name, list(known)) if known else f"there is no such option: {owners} have none of their own"
-        yield Mistake((group, "options", name), text)
+        yield (group, "options", name), text
 
 
 def _promises(experiment: Experiment) -> Iterator[Mistake]:
     found, problems = slos.read(experiment.goodput.slos)
-    yield from (Mistake((*_SLOS, *path), text) for path, text in problems)
     unseen = [limit.metric for limit in found if _is_unseen(limit.metric, experiment.endpoint)]
-    yield from (Mistake((*_SLOS, name), f"{name} {_UNSEEN}") for name in unseen)
+    for path, text in (*problems, *(((name,), f"{name} {_UNSEEN}") for name in unseen)):
+        yield ("goodput", "slos", *path), text
 
 
 def _is_unseen(name: str, endpoint: Endpoint) -> bool:

@@ -1,8 +1,9 @@
 """What is said to the server, and how its tokens are counted on our side."""
 
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from aiperf.config.base import Model, short_for
 from aiperf.config.declared import declared
@@ -54,8 +55,7 @@ class Dataset(Model):
     options: dict[str, Any] = Field(default_factory=dict)
     """What a plugin that is used here has of its own: a composer, a loader (with `format`), a sampler."""
 
-    @model_validator(mode="after")
-    def _file_or_none(self) -> "Dataset":
+    def _broken(self) -> Iterator[str]:
         needs_file, lengths = declared("dataset_composer", self.type).get("needs_file"), self.output_tokens
         drawn = needs_file is False
         shuffled, without = f"sampling={self.sampling}", "since no two synthetic conversations are alike without"
@@ -67,9 +67,7 @@ class Dataset(Model):
             "output_tokens.exact needs output_tokens.mean": lengths.exact and lengths.mean is None and drawn,
             "output_tokens.stddev needs output_tokens.mean": lengths.stddev and lengths.mean is None,
         }
-        if problems := [text for text, found in faults.items() if found]:
-            raise ValueError("\n".join(problems))
-        return self
+        return (text for text, found in faults.items() if found)
 
 
 class Tokenizer(Model):

@@ -2,20 +2,19 @@
 
 import json
 import re
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator
 
-from aiperf.config.base import HIDDEN, Model, Names, short_for
+from aiperf.config.base import HIDDEN, Model, Names, Seconds, short_for
 from aiperf.config.simulator import Simulator
-from aiperf.config.units import Seconds
 
 _HEADER = re.compile(r"[\w!#$%&'*+.^`|~-]+", re.ASCII)
 _UNSENDABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]|[^\x00-\xff]")
 _PATH = re.compile(r'/[!"$-~]*')
 _OF_AN_API = re.compile(r"/(?:(?:chat/)?completions|embeddings|responses|v1/(?:messages|models))$")
-_FRAMES = ("content-length", "transfer-encoding", "x-request-id")
 
 
 class Timeouts(Model):
@@ -31,13 +30,14 @@ class Timeouts(Model):
     """From the start of the request until its end."""
 
 
-def _url_problem(url: str) -> str | None:
-    """What is wrong with a base address, without the address, which may hold a secret; None if nothing is."""
+def _address(url: str) -> str:
+    """A base address. Raises ValueError with what is wrong with it, without the address where that may hold a secret."""
+    shown = "" if "@" in url or "?" in url else f"{url!r} "
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError as exc:
-        return "is no URL" if "@" in url else f"is no URL: {exc}"
+        raise ValueError(f"{shown}is no URL: {exc}" if shown else "is no URL") from exc
     faults = {
         "needs a scheme and a host, as in http://127.0.0.1:8000": parts.scheme not in ("http", "https") or not parts.hostname,
         "holds a user or a password; give endpoint.api_key or endpoint.headers.Authorization instead": "@" in parts.netloc,
@@ -46,7 +46,9 @@ def _url_problem(url: str) -> str | None:
         "has port 0, which no server has": port == 0,
         "ends in the path of an API; give the base address, as in http://127.0.0.1:8000": _OF_AN_API.search(parts.path.rstrip("/")),
     }
-    return next((fault for fault, found in faults.items() if found), None)
+    if wrong := [fault for fault, found in faults.items() if found]:
+        raise ValueError(f"{shown}{wrong[0]}")
+    return url.rstrip("/")
 
 
 def _value_problem(value: str) -> str | None:
@@ -61,7 +63,7 @@ class Endpoint(Model):
 
     type: str = "chat"
     """What is spoken: a name of the category `endpoint`."""
-    url: Names = ()
+    url: Annotated[Names, AfterValidator(lambda urls: tuple(map(_address, urls)))] = ()
     """Where it is: `http://host:port` or `https://…`, a list for several, taken in turn by request number; empty with `simulator`."""
     model: str | None = Field(None, min_length=1)
     """The model to ask for; unset asks `/v1/models`, takes the only one and prints it."""
@@ -94,21 +96,13 @@ class Endpoint(Model):
     simulator: Simulator | None = None
     """If set, the packaged simulator is started on a free loopback port, used, and ended with the run."""
 
-    @field_validator("url")
-    @classmethod
-    def _has_a_host(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
-        for url in urls:
-            if problem := _url_problem(url):
-                raise ValueError(problem if "@" in url or "?" in url else f"{url!r} {problem}")
-        return tuple(url.rstrip("/") for url in urls)
-
     @field_validator("headers")
     @classmethod
     def _one_line_each(cls, headers: dict[str, str]) -> dict[str, str]:
         for name, value in headers.items():
             if not _HEADER.fullmatch(name):
                 raise ValueError(f"{name!r} is no header: a name of ASCII without space or colon, a value on one line")
-            if name.lower() in _FRAMES:
+            if name.lower() in ("content-length", "transfer-encoding", "x-request-id"):
                 raise ValueError(f"{name!r} cannot be set here; every request has its own")
             if problem := _value_problem(value):
                 raise ValueError(f"the value of {name!r} {problem}")
@@ -137,17 +131,13 @@ class Endpoint(Model):
             try:
                 json.dumps(value, allow_nan=False)
             except (ValueError, TypeError) as exc:
-                raise ValueError(
-                    f"{name} cannot be sent as JSON: expected finite numbers, text, true, false, null, lists and keys"
-                ) from exc
+                raise ValueError(f"{name} cannot be JSON: expected finite numbers, text, true, false, null, lists and keys") from exc
         return extra
 
-    @model_validator(mode="after")
-    def _one_server(self) -> "Endpoint":
+    def _broken(self) -> Iterator[str]:
         if self.simulator is None and not self.url:
-            raise ValueError("url is missing; give endpoint.url=http://host:port, or endpoint=simulator")
+            yield "url is missing; give endpoint.url=http://host:port, or endpoint=simulator"
         if self.simulator is not None and self.url:
-            raise ValueError("url and simulator exclude each other; endpoint=simulator starts its own server")
+            yield "url and simulator exclude each other; endpoint=simulator starts its own server"
         if self.ca_path is not None and not any(url.startswith("https:") for url in self.url):
-            raise ValueError("ca_path is for https, which no server here speaks; give a url that begins with https:// or leave ca_path out")
-        return self
+            yield "ca_path is for https, which no server here speaks; give a url that begins with https:// or leave ca_path out"

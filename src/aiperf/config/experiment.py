@@ -1,32 +1,30 @@
 """An experiment: the single source of every key, check, default, unit and sentence of docs/configuration.md."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
-from aiperf.config.base import Model, Names, short_for
+from aiperf.config.base import Milliseconds, Model, Names, Seconds, short_for
 from aiperf.config.dataset import Dataset, Tokenizer
 from aiperf.config.declared import declared
 from aiperf.config.endpoint import Endpoint
 from aiperf.config.keys import at
 from aiperf.config.timing import Timing
-from aiperf.config.units import Milliseconds, Seconds
+
+
+def _kept(slos: dict[str, Any]) -> dict[str, Any]:
+    return {name: said for name, said in slos.items() if said is not None}  # null takes a promise back
 
 
 class Goodput(Model):
     """What the server has promised."""
 
-    slos: dict[str, Any] = Field(default_factory=dict)
+    slos: Annotated[dict[str, Any], AfterValidator(_kept)] = Field(default_factory=dict)
     """A limit a metric: a scalar is per request, `{p99: 2s}` is over the window; without a unit it is in the metric's own."""
     min_fraction: float | None = Field(None, ge=0, le=1)
     """Gate: the least share of requests that must keep every promise; below it the exit code is 4."""
-
-    @field_validator("slos")
-    @classmethod
-    def _kept(cls, slos: dict[str, Any]) -> dict[str, Any]:
-        return {name: said for name, said in slos.items() if said is not None}  # null takes a promise back
 
 
 class Judged(Model):
@@ -39,18 +37,16 @@ class Judged(Model):
     end_s: Seconds | None = Field(None, gt=0)
     """Where it ends, in seconds from the run's start."""
 
-    @model_validator(mode="after")
-    def _is_a_stretch(self) -> "Judged":
+    def _broken(self) -> Iterator[str]:
         if self.end_s is not None and self.end_s <= (self.start_s or 0):
-            raise ValueError(f"end_s={self.end_s:g} is not after start_s={self.start_s or 0:g}")
-        return self
+            yield f"end_s={self.end_s:g} is not after start_s={self.start_s or 0:g}"
 
 
 class VerdictLimits(Model):
     """When a run is void."""
 
     max_error_rate: float = Field(0.01, ge=0, le=1)
-    """Largest share of failed requests."""
+    """Largest share of failed requests; of answers without a token and of requests cut off when the grace is over, too."""
     max_lateness_ms: Milliseconds = Field(1, ge=0)
     """Largest p99 of our own lateness, or 1 % of the median latency where that is more."""
     min_achieved: float = Field(0.98, ge=0, le=1)
@@ -88,10 +84,12 @@ class Cluster(Model):
 
     type: str = "local"
     """A name of the category `cluster`: `local` (processes on this machine) or `inline` (one process)."""
+    generators: int = Field(1, ge=1, le=256)
+    """Processes that share the plan, every n-th request each, with a slot of `timing.concurrency` at least; each wants a core."""
     processors: int | None = Field(None, ge=1, le=256)
-    """Processes that turn raw bytes into records; unset is one less than the cores, at least 1."""
+    """Processes that turn raw bytes into records; unset is the cores less the generators, at least 1."""
     pin: bool = True
-    """Whether the load generator keeps a core that our other processes stay off (`local`, Linux, two cores or more)."""
+    """Whether each load generator keeps a core that our other processes stay off (`local`, Linux, more cores than generators)."""
     options: dict[str, Any] = Field(default_factory=dict)
     """What a cluster that is used here has of its own."""
 

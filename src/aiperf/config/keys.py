@@ -4,8 +4,10 @@ import ast
 import inspect
 import json
 import types
+from collections import ChainMap
 from collections.abc import Iterator, Mapping
 from functools import cache
+from itertools import pairwise
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
@@ -20,38 +22,22 @@ _EXAMPLES = {"url": "http://127.0.0.1:8000", "path": "FILE", "format": "mooncake
 
 
 class Key(NamedTuple):
-    """One field of a model at its path.
-
-    `types` are those that a value may have, None left out and a Literal as it is; `said` is what is annotated,
-    `nested` the model below it, if there is one.
-    """
+    """One field of a model at its path."""
 
     path: Path
     field: FieldInfo
     owner: type[Model]
-    types: tuple[Any, ...]
-    said: tuple[Any, ...]
-    nested: type[Model] | None
+    types: tuple[Any, ...]  # that a value may have, None left out and a Literal as it is
+    said: tuple[Any, ...]  # what is annotated
+    nested: type[Model] | None  # the model below it
+    below: Any  # the type of values below it, where keys are the user's own
+    unit: str  # of a bare number; empty if it has none
+    is_secret: bool  # its value, or a value below it, must not be written
 
     @property
     def dotted(self) -> str:
         """The path as it is typed."""
         return ".".join(self.path)
-
-    @property
-    def below(self) -> Any:
-        """The type of values below it, where keys are the user's own; None where there are none."""
-        return next((get_args(kind)[1] for kind in self.types if get_origin(kind) is dict), None)
-
-    @property
-    def is_secret(self) -> bool:
-        """Whether its value, or a value below it, must not be written."""
-        return bool(self._extra("secret"))
-
-    @property
-    def unit(self) -> str:
-        """The unit of a bare number, empty if it has none."""
-        return self._extra("unit") or ""
 
     @property
     def default(self) -> Any:
@@ -61,8 +47,7 @@ class Key(NamedTuple):
     @property
     def default_text(self) -> str:
         """The default as it is shown."""
-        said = "unset" if self.default is None else typed(self.default).strip("'")
-        return "required" if self.field.is_required() else said
+        return "required" if self.field.is_required() else "unset" if self.default is None else typed(self.default).strip("'")
 
     @property
     def sentence(self) -> str:
@@ -108,10 +93,6 @@ class Key(NamedTuple):
     def _bound(self, name: str) -> Any:
         return next((value for one in self.said if (value := getattr(one, name, None)) is not None), None)
 
-    def _extra(self, name: str) -> Any:
-        extras = (one.json_schema_extra for one in self.said if isinstance(one, FieldInfo))
-        return next((extra[name] for extra in extras if isinstance(extra, dict) and name in extra), None)
-
 
 def is_text_list(kind: Any) -> bool:
     """Whether a type is a list of text."""
@@ -144,8 +125,11 @@ def fields(model: type[Model]) -> Mapping[str, Key]:
     for name, field in model.model_fields.items():
         kinds = list(_alternatives(field.annotation))
         nested = next((kind for kind, _ in kinds if isinstance(kind, type) and issubclass(kind, Model)), None)
+        below = next((get_args(kind)[1] for kind, _ in kinds if get_origin(kind) is dict), None)
         said = (field, *field.metadata, *(one for _, metadata in kinds for one in metadata))
-        found[name] = Key((name,), field, model, tuple(kind for kind, _ in kinds), said, nested)
+        extra = ChainMap(*(one.json_schema_extra for one in said if isinstance(one, FieldInfo) and isinstance(one.json_schema_extra, dict)))
+        types = tuple(kind for kind, _ in kinds)
+        found[name] = Key((name,), field, model, types, said, nested, below, str(extra.get("unit", "")), "secret" in extra)
     return found
 
 
@@ -167,10 +151,8 @@ def lookup(model: type[Model], path: Path) -> Key | None:
     """The key at a path, or the open key (`headers`, `slos`) that it lies below; None if there is no such key."""
     for depth, name in enumerate(path, 1):
         key = fields(model).get(name)
-        if key is None or (depth < len(path) and key.nested is None and not key.below):
-            return None
-        if key.nested is None or depth == len(path):
-            return key._replace(path=path[:depth])
+        if key is None or key.nested is None or depth == len(path):
+            return key._replace(path=path[:depth]) if key and (depth == len(path) or key.below) else None
         model = key.nested
     return None
 
@@ -178,12 +160,9 @@ def lookup(model: type[Model], path: Path) -> Key | None:
 @cache
 def sentences(model: type[Model]) -> Mapping[str, str]:
     """The docstring of each field, read from the model's source."""
-    body = ast.parse(inspect.getsource(model)).body[0]
-    found = {}
-    for before, after in zip(body.body, body.body[1:]) if isinstance(body, ast.ClassDef) else ():
-        if isinstance(before, ast.AnnAssign) and isinstance(before.target, ast.Name) and isinstance(after, ast.Expr):
-            found[before.target.id] = inspect.cleandoc(ast.literal_eval(after.value))
-    return found
+    source: Any = ast.parse(inspect.getsource(model)).body[0]
+    pairs: Any = [two for two in pairwise(source.body) if isinstance(two[0], ast.AnnAssign) and isinstance(two[1], ast.Expr)]
+    return {field.target.id: inspect.cleandoc(text.value.value) for field, text in pairs}
 
 
 def leaves(values: Any, above: Path = ()) -> Iterator[tuple[Path, Any]]:

@@ -1,13 +1,10 @@
-"""Every mistake in the values of a model at once, each with its place, its key, what is wrong and what was expected.
-
-References (`${oc.env:NAME}`, `${seed}`) are resolved here, by OmegaConf, which reads the environment for them.
-"""
+"""Every mistake in the values of a model at once, each with its place, its key, what is wrong and what was expected."""
 
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import reduce
 from operator import getitem
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, TypeVar
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -16,29 +13,18 @@ from pydantic_core import ErrorDetails
 
 from aiperf.config import keys, roots
 from aiperf.config.base import HIDDEN, Model
+from aiperf.config.files import Layer, origin
 from aiperf.config.keys import Path, at, leaves, typed
-from aiperf.config.nearest import hint
+from aiperf.config.roots import hint
 from aiperf.config.secrets import hidden, is_secret
 
 M = TypeVar("M", bound=Model)
 
 MISSING = "???"
 _ROUNDS = 6
-_OWN_WORDS = ("value_error", "assertion_error")
-_UNKNOWN = ("extra_forbidden", "invalid_key")
 
-
-class Mistake(NamedTuple):
-    """Something wrong at a path; `text` says what, and what was expected."""
-
-    path: Path
-    text: str
-
-
-def line(mistake: Mistake, place: Callable[[Path], str]) -> str:
-    """A mistake as it is shown, `place` says where a value comes from: `mine.yaml:3: timing.rate: expected a number above 0, not 'abc'`."""
-    path = ".".join(mistake.path)
-    return ": ".join(part for part in (place(mistake.path), "" if mistake.text.startswith(path) else path, mistake.text) if part)
+Mistake = tuple[Path, str]
+"""Where something is wrong; and what, and what was expected."""
 
 
 def without(values: dict[str, Any], path: Path) -> None:
@@ -48,10 +34,7 @@ def without(values: dict[str, Any], path: Path) -> None:
 
 
 class Check(Generic[M]):
-    """Collects the mistakes of one set of values; `gone` are the paths of those that were wrong.
-
-    They are taken out of `values`, so that others show.
-    """
+    """Collects the mistakes of one set of values, and takes what is wrong out of it, so that others show; `gone` are their paths."""
 
     def __init__(self, model: type[M], values: dict[str, Any], spoilt: Collection[Path] = ()) -> None:
         """`spoilt` are paths whose value was given, and is known to be wrong already."""
@@ -73,11 +56,17 @@ class Check(Generic[M]):
                     self._note(error)
         return _left(self.model, self.values)
 
-    def _refuse(self, path: Path, text: str, taken: Path | None = None) -> None:
+    def lines(self, layers: Sequence[Layer], others: Iterable[Mistake] = ()) -> Iterator[str]:
+        """Every mistake with the strongest of `layers` that says it: `mine.yaml:3: timing.rate: expected a number above 0, not 'abc'`."""
+        for path, text in (*self.mistakes, *others):
+            dotted = ".".join(path)
+            yield ": ".join(filter(None, (origin(layers, self.model, path), "" if text.startswith(dotted) else dotted, text)))
+
+    def _refuse(self, path: Path, text: str, taken: Path = ()) -> None:
         """Note a mistake, and take out the value at its path, or what is to be taken in its place."""
-        self.mistakes.setdefault(Mistake(path, text))
-        self.gone.add(path if taken is None else taken)
-        without(self.values, path if taken is None else taken)
+        self.mistakes.setdefault((path, text))
+        self.gone.add(taken or path)
+        without(self.values, taken or path)
 
     def _given(self) -> None:
         """Find what must be given (`???`), and truth values where a number is meant."""
@@ -91,7 +80,7 @@ class Check(Generic[M]):
                 self._wrong(path, key, value)
 
     def _resolve(self) -> None:
-        """Put what is meant in place of every reference; one that leads nowhere is a mistake and is taken out."""
+        """Put what is meant in place of every reference (`${oc.env:NAME}`, `${seed}`); one that leads nowhere is a mistake."""
         found = [(steps, *_meant(self.values, steps)) for steps in _spots(self.values)]
         for steps, meant, _ in found:
             reduce(getitem, steps[:-1], self.values)[steps[-1]] = meant
@@ -102,27 +91,19 @@ class Check(Generic[M]):
 
     def _note(self, error: ErrorDetails) -> None:
         """Note a mistake that pydantic found."""
-        path = self._place(error)
+        whole = path = tuple(map(str, error["loc"]))
+        while path and keys.lookup(self.model, path) is None:  # what pydantic adds for the members of a union, or of a list
+            path = path[:-1]
         key = keys.lookup(self.model, path)
-        if error["type"] in _UNKNOWN:
-            whole = tuple(str(name) for name in error["loc"])
+        path = path[: len(key.path) + 1] if key else path
+        if error["type"] in ("extra_forbidden", "invalid_key"):
+            known = [key.dotted for key in keys.walk(self.model)]
             for below, _ in leaves(error["input"], whole):
-                known = [key.dotted for key in keys.walk(self.model)]
                 self._refuse(below, f"there is no such key{hint('.'.join(below), known)}", whole)
-        elif error["type"] not in (*_OWN_WORDS, "missing") and key is not None:
+        elif error["type"] not in ("value_error", "assertion_error", "missing") and key is not None:
             self._wrong(path, key, error["input"] if at(self.values, path) is None else at(self.values, path))
         else:
             self._ruled(path, key, error)
-
-    def _place(self, error: ErrorDetails) -> Path:
-        """The path of an error, without what pydantic adds for the members of a union."""
-        path: Path = ()
-        for name in error["loc"]:
-            key = keys.lookup(self.model, (*path, str(name)))
-            if key is None or (key.below and len(path) > len(key.path)):
-                break
-            path = (*path, str(name))
-        return path
 
     def _wrong(self, path: Path, key: keys.Key, value: Any) -> None:
         shown = HIDDEN if is_secret(path, self.model) or key.is_secret else typed(hidden(value, path, self.model))
@@ -139,13 +120,13 @@ class Check(Generic[M]):
     def _ruled(self, path: Path, key: keys.Key | None, error: ErrorDetails) -> None:
         """What a rule of ours says, but for rules between keys of which one is wrong and has been taken away; or what is missing."""
         wrong = [gone[-1] for gone in self.gone if path == gone[: len(path)]]
-        if error["type"] != "missing":
-            texts = str(error.get("ctx", {}).get("error", error["msg"])).splitlines()
-        else:
-            texts = [] if wrong else [f"is missing{_choices(path)}"]
+        texts = str(error.get("ctx", {}).get("error", error["msg"])).splitlines()
+        if error["type"] == "missing":  # groups alone have to be there
+            names = list(roots.choices(path[0], (roots.packaged(),)))
+            texts = [] if wrong else [f"is missing; choose one of {', '.join(names)}, as in {path[0]}={names[0]}"]
         for text in texts:
             if not any(re.search(rf"\b{re.escape(name)}\b", text) for name in wrong):
-                self.mistakes.setdefault(Mistake(path, text))
+                self.mistakes.setdefault((path, text))
         if key is not None and key.nested is None:
             self.gone.add(path)
             without(self.values, path)
@@ -160,12 +141,6 @@ def _left(model: type[M], values: dict[str, Any]) -> M:
         given = [(name, group, values.get(name, {} if field.is_required() else None)) for name, group, field in nested]
         groups = {name: _left(group, said) for name, group, said in given if isinstance(said, dict)}
         return model.model_construct(**{**values, **groups})  # type: ignore[return-value]  # the plugin of mypy forgets that it is M
-
-
-def _choices(path: Path) -> str:
-    """What can be chosen for a group that is missing; nothing for a key."""
-    names = list(roots.choices(path[0], (roots.packaged(),))) if len(path) == 1 and path[0] in roots.groups() else []
-    return f"; choose one of {', '.join(names)}, as in {path[0]}={names[0]}" if names else ""
 
 
 def _fill(model: type[Model], values: dict[str, Any]) -> None:

@@ -1,12 +1,12 @@
-"""Where experiments and groups are found: the working folder, each --config-dir, and what comes with aiperf."""
+"""What can be chosen, in the working folder, each --config-dir and what comes with aiperf; and the nearest name to an unknown one."""
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Sequence
 from functools import cache
 from itertools import takewhile
 from pathlib import Path
 
 import aiperf
-from aiperf.config.nearest import unknown
 from aiperf.errors import ConfigError
 
 
@@ -18,10 +18,15 @@ def packaged() -> Path:
 
 
 def roots(config_dirs: Sequence[Path] = ()) -> tuple[Path, ...]:
-    """The folders to look in, first one first. Raises ConfigError for a --config-dir that holds neither conf/ nor experiments/."""
-    strangers = [folder for folder in config_dirs if not any((folder / name).is_dir() for name in ("conf", "experiments"))]
+    """The folders to look in, first one first. Raises ConfigError for a --config-dir that holds neither conf/ nor experiments/.
+
+    Nor experiment.yaml: in a result folder `experiment` is the name of what was played.
+    """
+    strangers = [
+        folder for folder in config_dirs if not any((folder / name).exists() for name in ("conf", "experiments", "experiment.yaml"))
+    ]
     if strangers:
-        raise ConfigError([f"--config-dir {folder}: holds neither conf/ nor experiments/" for folder in strangers])
+        raise ConfigError([f"--config-dir {folder}: holds neither conf/ nor experiments/ nor experiment.yaml" for folder in strangers])
     return tuple(dict.fromkeys(folder.resolve() for folder in (Path.cwd(), *config_dirs, packaged())))
 
 
@@ -37,18 +42,16 @@ def _folder(group: str) -> str:
 
 def choices(group: str, where: Sequence[Path]) -> dict[str, Path]:
     """The files of a group by name; of two with one name that of the first root."""
-    found: dict[str, Path] = {}
-    for root in where:
-        for file in filter(Path.is_file, sorted(root.glob(f"{_folder(group)}/*.yaml"))):
-            found.setdefault(file.stem, file)
+    found = {file.stem: file for root in reversed(where) for file in root.glob(f"{_folder(group)}/*.yaml") if file.is_file()}
     return dict(sorted(found.items()))
 
 
 def find(group: str, name: str, where: Sequence[Path]) -> Path | None:
     """The file of a choice, None if there is none. A name may lead into a folder (`mine/poisson`), not out of it."""
-    if ".." in Path(name).parts or Path(name).is_absolute():
+    if group not in groups() or ".." in Path(name).parts or Path(name).is_absolute():
         return None
-    files = (root / _folder(group) / f"{name.removesuffix('.yaml')}.yaml" for root in where)
+    files = [root / _folder(group) / f"{name.removesuffix('.yaml')}.yaml" for root in where]
+    files += [root / "experiment.yaml" for root in where if (group, name) == ("experiment", "experiment")]
     return next((file for file in files if file.is_file()), None)
 
 
@@ -69,3 +72,23 @@ def first_comment(file: Path) -> str:
     """What the first comment of a file says; empty if it does not begin with one."""
     lines = takewhile(lambda line: line.startswith("#"), file.read_text(encoding="utf-8").splitlines())
     return " ".join(line.lstrip("# ").strip() for line in lines)
+
+
+def _closeness(typed: str, known: str) -> float:
+    """How alike two dotted paths are: as a whole, or by their last parts, so that `rate` finds `timing.rate`."""
+    typed, known = (name.lower().replace("-", "_") for name in (typed, known))
+    last = difflib.SequenceMatcher(None, typed.rpartition(".")[2], known.rpartition(".")[2]).ratio()
+    whole = difflib.SequenceMatcher(None, typed, known).ratio()
+    return max(whole, 0.7 * last + 0.3 * whole)
+
+
+def hint(typed: str, known: Iterable[str]) -> str:
+    """`, did you mean …?` with the known name that was probably meant, or nothing if none is near."""
+    best = max(((_closeness(typed, name), name) for name in known), default=(0.0, ""))
+    return f", did you mean {best[1]}?" if best[0] >= 0.6 else ""
+
+
+def unknown(what: str, typed: str, known: Iterable[str]) -> str:
+    """`there is no endpoint 'vlm', did you mean vllm? Known: openai, simulator, vllm`."""
+    names = list(known)
+    return f"there is no {what} {typed!r}{hint(typed, names) or '.'} Known: {', '.join(names) or 'none'}"

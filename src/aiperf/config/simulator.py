@@ -1,7 +1,7 @@
 """The packaged server, and what can go wrong with it."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import resources
 from typing import Annotated, Any, Literal, get_args
@@ -9,15 +9,12 @@ from typing import Annotated, Any, Literal, get_args
 import yaml
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from aiperf.config.base import Model
-from aiperf.config.nearest import unknown
-from aiperf.config.units import Microseconds, Milliseconds, Seconds
+from aiperf.config.base import Microseconds, Milliseconds, Model, Seconds
+from aiperf.config.roots import unknown
 from aiperf.finite import FiniteFloat
 
 Rate = Annotated[float, Field(ge=0, le=1)]
-
 _LEAST, _MOST = 0.01, 0.99
-_ROUNDING = 1e-9
 
 
 class Faults(Model):
@@ -73,11 +70,9 @@ class Faults(Model):
             raise ValueError(f"expected 0, or {_LEAST:g} to {_MOST:g}: a run has up to 100 addresses, and one of them may refuse")
         return share
 
-    @model_validator(mode="after")
-    def _no_more_than_all(self) -> "Faults":
-        if math.fsum(getattr(self, name) for name in SHARES) > 1 + _ROUNDING:
-            raise ValueError("the shares add up to more than 1")
-        return self
+    def _broken(self) -> Iterator[str]:
+        if math.fsum(getattr(self, name) for name in SHARES) > 1 + 1e-9:  # roundings
+            yield "the shares add up to more than 1"
 
 
 SHARES = tuple(name for name in Faults.model_fields if name not in ("stall_s", "idle_close_ms"))
@@ -110,6 +105,12 @@ def presets() -> Mapping[str, Mapping[str, Any]]:
     """The keys that each preset uses, with its values; their sources stand in presets.yaml."""
     found: Mapping[str, Mapping[str, Any]] = yaml.safe_load((resources.files(__package__) / "presets.yaml").read_text("utf-8"))
     return found
+
+
+@cache
+def _users() -> Mapping[str, list[str]]:
+    """The presets that use each key."""
+    return {key: [name for name, values in presets().items() if key in values] for mine in presets().values() for key in mine}
 
 
 def _known(name: Any) -> Any:
@@ -186,25 +187,19 @@ class Simulator(Model):
         """Null is nothing said; but for the blocks, of which it is a number."""
         return {k: v for k, v in values.items() if v is not None or k == "kv_blocks"} if isinstance(values, dict) else values
 
-    @model_validator(mode="after")
-    def _as_preset(self) -> "Simulator":
-        mine, wrong = presets()[self.preset], []
-        for key in dict.fromkeys(key for values in presets().values() for key in values):
-            if key not in mine and key in self.model_fields_set and getattr(self, key) is not None:
-                users = " or ".join(name for name, values in presets().items() if key in values)
-                wrong.append(f"{key} is not used by preset={self.preset}; leave it out, or choose preset={users}")
-            if key not in mine or key not in self.model_fields_set:
-                self.__dict__[key] = Service(**mine[key]) if key == "service" and key in mine else mine.get(key)
-        if wrong:
-            raise ValueError("\n".join(wrong))
-        return self
+    def model_post_init(self, context: Any, /) -> None:  # noqa: ARG002 - pydantic's signature
+        """Take the preset's values where nothing is said, and none for the keys that it does not use."""
+        mine = presets()[self.preset]
+        for key in _users().keys() - self.model_fields_set:
+            self.__dict__[key] = Service(**mine[key]) if key == "service" and key in mine else mine.get(key)
 
-    @model_validator(mode="after")
-    def _fits_a_step(self) -> "Simulator":
+    def _broken(self) -> Iterator[str]:
+        for key, users in _users().items():
+            if self.preset not in users and getattr(self, key) is not None:
+                yield f"{key} is not used by preset={self.preset}; leave it out, or choose preset={' or '.join(users)}"
         each = 1 if self.speculative is None else 1 + self.speculative.tokens
-        if self.max_batched_tokens is not None and self.max_batched_tokens < self.max_running * each:
-            raise ValueError(
+        if self.preset in _users()["max_batched_tokens"] and self.max_batched_tokens < self.max_running * each:
+            yield (
                 f"max_batched_tokens={self.max_batched_tokens} is less than the {self.max_running * each} of a full batch "
                 f"(max_running={self.max_running}, {each} each); raise it, or lower max_running"
             )
-        return self

@@ -5,13 +5,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from aiperf.config.base import TIMES, in_unit
 from aiperf.config.experiment import Goodput
 from aiperf.config.keys import Path, leaves
-from aiperf.config.nearest import unknown
-from aiperf.config.units import TIMES, in_unit
+from aiperf.config.roots import unknown
 from aiperf.errors import ConfigError
 from aiperf.finite import is_finite_value
-from aiperf.plugin import metrics
+from aiperf.plugin import plugins
 from aiperf.plugin.types import TypeNotFoundError
 
 EACH = "each"
@@ -56,9 +56,9 @@ def read(slos: Mapping[str, Any]) -> tuple[list[Limit], list[tuple[Path, str]]]:
 def _unfit(name: str, said: Any) -> str | None:
     """Why nothing can be promised; None if something can."""
     try:
-        of_run = metrics.metric(name).category != metrics.REQUESTS
+        of_run = plugins.metric(name).category != "record_processor"
     except TypeNotFoundError:
-        return unknown("metric", name, [entry.name for entry in metrics.of_requests()])
+        return unknown("metric", name, [entry.name for entry in plugins.of_requests()])
     if of_run:
         return f"{name} is one number for the whole run; a promise is about a metric of requests, as time_to_first_token is"
     return "holds no limit; expected one, as in {p99: 2s}" if said == {} else None
@@ -67,7 +67,7 @@ def _unfit(name: str, said: Any) -> str | None:
 def _limit(name: str, stat: str, value: Any) -> Limit:
     from aiperf.results import STATS  # noqa: PLC0415 - 5 ms of every start, for experiments with promises alone
 
-    said = metrics.metric(name).metadata
+    said = plugins.metric(name).metadata
     unit = str(said.get("unit", ""))
     if stat != EACH and stat not in STATS:
         raise ValueError(unknown("statistic", stat, (EACH, *STATS)))

@@ -3,11 +3,10 @@
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from aiperf.config.base import Model, Names
+from aiperf.config.base import Microseconds, Model, Names, Seconds
 from aiperf.config.declared import declared
-from aiperf.config.units import Microseconds, Seconds
 
 MOST_ARRIVALS = 50_000_000
 """Arrivals that can be planned for one run, warm-up included: they are drawn before the start, eight bytes and more each."""
@@ -21,11 +20,9 @@ class Warmup(Model):
     duration_s: Seconds | None = Field(None, gt=0, le=86_400)
     """Length by time."""
 
-    @model_validator(mode="after")
-    def _one_rule(self) -> "Warmup":
+    def _broken(self) -> Iterator[str]:
         if self.requests is not None and self.duration_s is not None:
-            raise ValueError("requests and duration_s contradict each other; give one")
-        return self
+            yield "requests and duration_s contradict each other; give one"
 
 
 class Stop(Model):
@@ -73,13 +70,7 @@ class Timing(Model):
     options: dict[str, Any] = Field(default_factory=dict)
     """What a plugin that is used here has of its own: a timing strategy or an arrival pattern."""
 
-    @model_validator(mode="after")
-    def _fits_its_type(self) -> "Timing":
-        if problems := list(self._problems()):
-            raise ValueError("\n".join(problems))
-        return self
-
-    def _problems(self) -> Iterator[str]:
+    def _broken(self) -> Iterator[str]:
         metadata = declared("timing_strategy", self.type)
         needed = metadata.get("requires", ())
         for missing in [key for key in needed if getattr(self, key, None) is None]:
@@ -93,14 +84,12 @@ class Timing(Model):
             yield "stop.precision_of is not used without stop.precision"
         if self.end_s is not None and self.end_s <= self.start_s:
             yield f"end_s={self.end_s:g} is not after start_s={self.start_s:g}"
-        if "rate" in needed and self.rate and requests and duration and requests > 2 * self.rate * duration + 10:
+        rate = self.rate if "rate" in needed else None
+        if rate and requests and duration and requests > 2 * rate * duration + 10:
             yield (
                 f"stop.requests={requests} and stop.duration_s={duration:g} contradict each other: "
-                f"at {self.rate:g} a second only about {self.rate * duration:.0f} requests come in that time; give one"
+                f"at {rate:g} a second only about {rate * duration:.0f} requests come in that time; give one"
             )
-        if "rate" in needed and self.rate and (planned := self._planned(self.rate)) > MOST_ARRIVALS:
+        drawn = (rule.requests or (rate or 0) * (rule.duration_s or 0) for rule in (self.warmup, self.stop))
+        if rate and (planned := sum(drawn)) > MOST_ARRIVALS:
             yield f"rate, warmup and stop ask for about {planned:,.0f} planned arrivals, and {MOST_ARRIVALS:,} is the most; ask for fewer"
-
-    def _planned(self, rate: float) -> float:
-        """Arrivals that are drawn: those asked for, or as many as come in the time."""
-        return sum(rate * (rule.duration_s or 0) if rule.requests is None else rule.requests for rule in (self.warmup, self.stop))

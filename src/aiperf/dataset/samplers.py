@@ -1,8 +1,8 @@
 """What a conversation's number stands for, its row and its lengths: pure and seeded, so that any one is had without those before it."""
 
 from collections.abc import Callable
-from dataclasses import KW_ONLY, dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,26 +16,21 @@ _STRETCH = 1024
 _STRETCHES = 4
 
 
-@dataclass(frozen=True, slots=True)
-class SequentialSampler:
-    """Row after row; after the last comes the first again."""
+class _OfRows:
+    def __init__(self, count: int, *, seed: int) -> None:
+        self.count, self.seed = count, seed
 
-    count: int
-    _: KW_ONLY
-    seed: int
+
+class SequentialSampler(_OfRows):
+    """Row after row; after the last comes the first again."""
 
     def rows(self, conversations: Rows) -> Rows:
         """The rows of these conversations."""
         return conversations % self.count
 
 
-@dataclass(frozen=True, slots=True)
-class RandomSampler:
+class RandomSampler(_OfRows):
     """Any row at any time, each as likely: drawn with replacement."""
-
-    count: int
-    _: KW_ONLY
-    seed: int
 
     def rows(self, conversations: Rows) -> Rows:
         """The rows of these conversations."""
@@ -43,13 +38,8 @@ class RandomSampler:
         return (drawn % np.uint64(self.count)).astype(np.int64)
 
 
-@dataclass(frozen=True, slots=True)
-class ShuffleSampler:
+class ShuffleSampler(_OfRows):
     """Every row once in a drawn order, then every row again in another."""
-
-    count: int
-    _: KW_ONLY
-    seed: int
 
     def rows(self, conversations: Rows) -> Rows:
         """The rows of these conversations."""
@@ -76,42 +66,33 @@ def _orders(key: int, count: int, rounds: tuple[int, ...]) -> Rows:
 
 
 class OneByOne:
-    """Asks for one conversation at a time; a few stretches of neighbours are kept, since one alone costs as much as hundreds."""
+    """Asks for one conversation at a time; a few stretches of neighbours are kept, since one alone costs as much as many."""
 
-    def __init__(self, of: Callable[[Rows], NDArray[np.integer]]) -> None:
-        self._of = of
-        self._stretches: dict[int, list[int]] = {}
+    def __init__(self, of: Callable[[Rows], NDArray[Any]], stretch: int = _STRETCH) -> None:
+        self._of, self._stretch = of, stretch
+        self._stretches: dict[int, list[Any]] = {}
 
-    def at(self, conversation: int) -> int:
-        """The number of a conversation."""
-        number, place = divmod(conversation, _STRETCH)
+    def at(self, conversation: int) -> Any:
+        """What there is of a conversation: its number, its text."""
+        number, place = divmod(conversation, self._stretch)
         if (stretch := self._stretches.get(number)) is None:
             while len(self._stretches) >= _STRETCHES:
                 del self._stretches[next(iter(self._stretches))]
-            stretch = self._stretches[number] = self._of(np.arange(number * _STRETCH, (number + 1) * _STRETCH)).tolist()
+            stretch = self._stretches[number] = self._of(np.arange(number * self._stretch, (number + 1) * self._stretch)).tolist()
         return stretch[place]
 
 
-@dataclass(frozen=True)
-class Sizes:
+class Sizes(OneByOne):
     """A normal length in tokens, rounded and at least 1; always the mean where `stddev` is 0."""
 
-    mean: float
-    stddev: float
-    key: int
-
-    @cached_property
-    def _one(self) -> OneByOne:
-        return OneByOne(self.of)
-
-    def at(self, conversation: int) -> int:
-        """The length of one conversation."""
-        return self._one.at(conversation)
+    def __init__(self, mean: float, stddev: float, key: int) -> None:
+        super().__init__(self.of)
+        self._mean, self._stddev, self._key = mean, stddev, key
 
     def of(self, conversations: Rows) -> NDArray[np.int32]:
         """The lengths of these conversations."""
-        if self.stddev == 0:
-            return np.full(len(conversations), max(1, round(self.mean)), dtype=np.int32)
-        radius, angle = (chance.draws_at(chance.child_seed(self.key, half), conversations) for half in ("radius", "angle"))
-        drawn = np.rint(self.mean + self.stddev * chance.normal(radius, angle))
+        if self._stddev == 0:
+            return np.full(len(conversations), max(1, round(self._mean)), dtype=np.int32)
+        radius, angle = (chance.draws_at(chance.child_seed(self._key, half), conversations) for half in ("radius", "angle"))
+        drawn = np.rint(self._mean + self._stddev * chance.normal(radius, angle))
         return np.clip(drawn, 1, np.iinfo(np.int32).max).astype(np.int32)

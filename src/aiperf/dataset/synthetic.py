@@ -1,5 +1,8 @@
 """Conversations of one turn that nobody had: exact to the token, told apart by their number alone."""
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,6 +16,7 @@ from aiperf.workload import Lengths, Turn
 
 _DEVIATIONS = 10  # a normal draw of 53 bits is not further out than 8.6
 _MOST_TOKENS = np.iinfo(np.int32).max
+_NEIGHBOURS, _SHORT = 8, 512  # texts of at most so many tokens are drawn so many at once, in the time that two would take
 
 
 class SyntheticDatasetComposer:
@@ -29,22 +33,28 @@ class SyntheticDatasetComposer:
         if (longest := prompts.mean + _DEVIATIONS * prompts.stddev) * batch > _MOST_TOKENS:
             most = f"{_MOST_TOKENS:,} tokens a request"
             raise ConfigError(f"dataset.batch_size={batch} of texts of {longest:,.0f} tokens is more than {most}")
-        self._wording, self._batch, self._sampler = wording, batch, None
+        self._wording, self._batch = wording, batch
+        self._rows: Callable[[NDArray[np.int64]], NDArray[np.int64]] = np.asarray  # without entries each is one of its own
         if options.entries is not None:
-            self._sampler = plugins.make("dataset_sampler", options.sampling, options.entries, seed=seed, options=options.options)
+            self._rows = plugins.make("dataset_sampler", options.sampling, options.entries, seed=seed, options=options.options).rows
         self._row = OneByOne(self._rows)
         self._input = Sizes(prompts.mean, prompts.stddev, chance.child_seed(seed, "input_tokens"))
         self._output = answers.mean and Sizes(answers.mean, answers.stddev, chance.child_seed(seed, "output_tokens"))
         self._keys = [chance.child_seed(seed, f"{part}:{wording.salt}") for part in ("text", "warmup")]
         self._with_ids = wording.bank.ids is not None
+        self._texts: list[OneByOne] | None = None
+        if batch == 1 and not self._with_ids and longest <= _SHORT:
+            self._texts = [OneByOne(partial(self._drawn, key), _NEIGHBOURS) for key in self._keys]
         self.says = frozenset({"token_ids" if self._with_ids else "texts"} | ({"batches"} if batch > 1 else set()))
 
     def turn(self, conversation: int, *, warmup: bool) -> Turn:
         """The texts of a conversation, rendered now."""
         row, bank = self._row.at(conversation), self._wording.bank
         size, asked = self._input.at(row), self._output.at(row) if self._output else None
-        key = chance.child_seed(self._keys[warmup], str(row))
         words, batch = self._wording.size(size), self._batch
+        if self._texts is not None:
+            return Turn((self._texts[warmup].at(conversation)[: words * bank.spelled.itemsize - 1],), size, asked)
+        key = chance.child_seed(self._keys[warmup], str(row))
         picks = [bank.words(key, words)] if batch == 1 else bank.blocks(chance.draws(key, batch), words)
         if self._with_ids:
             return Turn(token_ids=tuple(map(bank.encoded, picks)), input_tokens=size * batch, output_tokens=asked)
@@ -58,8 +68,11 @@ class SyntheticDatasetComposer:
 
     def due_ns(self) -> None:
         """Nothing was recorded."""
-        return
 
-    def _rows(self, conversations: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Which of the entries conversations are; each is one of its own without."""
-        return conversations if self._sampler is None else self._sampler.rows(conversations)
+    def _drawn(self, key: int, conversations: NDArray[np.int64]) -> NDArray[np.object_]:
+        """Their texts, each at least as long as it has to be: a shorter one is how a longer one begins."""
+        rows, bank = [self._row.at(conversation) for conversation in conversations.tolist()], self._wording.bank
+        words = max(self._wording.size(self._input.at(row)) for row in rows)
+        keys = np.array([chance.child_seed(key, str(row)) for row in rows], dtype=np.uint64)
+        text, each = bank.text(bank.blocks(keys, words).ravel()), words * bank.spelled.itemsize
+        return np.array([text[at : at + each - 1] for at in range(0, len(text), each)], dtype=object)

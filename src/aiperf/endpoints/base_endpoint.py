@@ -66,8 +66,8 @@ class BaseEndpoint(AIPerfLoggerMixin):
     @staticmethod
     def _latest_turn_attr(of: RequestInfo | Sequence[Turn], name: str) -> Any:
         """What the latest turn that says anything says there; of a request or of its turns."""
-        turns = of.turns if isinstance(of, RequestInfo) else of
-        return next((value for turn in reversed(turns) if (value := getattr(turn, name, None)) is not None), None)
+        said = [getattr(turn, name, None) for turn in (of.turns if isinstance(of, RequestInfo) else of)]
+        return next((value for value in reversed(said) if value is not None), None)
 
     def build_messages(self, turns: Sequence[Turn]) -> list[JsonObject]:
         """The turns as messages; those that are written already as they stand."""
@@ -137,25 +137,21 @@ class BaseEndpoint(AIPerfLoggerMixin):
         return models.EmbeddingResponseData(vectors) if is_vector else None
 
 
-def _audio(audio: str) -> JsonObject:
-    head, comma, data = audio.partition(",")
-    if not comma:
-        raise ValueError(f"an audio is `format,base64` or a data URI, not {audio[:40]!r}")
-    kind = head.removeprefix("data:audio/").partition(";")[0] or "wav"
-    return {"type": "input_audio", "input_audio": {"data": data, "format": kind}}
-
-
-_PARTS: dict[str, Callable[[str], JsonObject]] = {
-    "texts": lambda text: {"type": "text", "text": text},
-    "images": lambda url: {"type": "image_url", "image_url": {"url": url}},
-    "audios": _audio,
-    "videos": lambda url: {"type": "video_url", "video_url": {"url": url}},
-}
-"""The parts of a message by what a turn calls them."""
-
-
 def _content(turn: Turn) -> str | list[JsonObject]:
     """A single text as itself, anything else in parts."""
-    parts = [form(content) for name, form in _PARTS.items() for one in getattr(turn, name) for content in one.contents if content]
+    kinds = ("text", "image", "audio", "video")
+    parts = [_part(kind, content) for kind in kinds for one in getattr(turn, f"{kind}s") for content in one.contents if content]
     contents = [content for text in turn.texts for content in text.contents]
     return contents[0] if len(contents) == len(parts) == 1 else parts or ""
+
+
+def _part(kind: str, content: str) -> JsonObject:
+    if kind == "text":
+        return {"type": "text", "text": content}
+    if kind != "audio":
+        return {"type": f"{kind}_url", f"{kind}_url": {"url": content}}
+    head, comma, data = content.partition(",")
+    if not comma:
+        raise ValueError(f"an audio is `format,base64` or a data URI, not {content[:40]!r}")
+    form = head.removeprefix("data:audio/").partition(";")[0] or "wav"
+    return {"type": "input_audio", "input_audio": {"data": data, "format": form}}

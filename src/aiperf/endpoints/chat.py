@@ -1,11 +1,11 @@
 """OpenAI chat completions: what a request says in messages, and what a choice says in its delta or its message."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
-from aiperf.endpoints.openai import CONTENT, REASONING, ROLE, TOOL_CALL, Chunk, Generating, Strand
+from aiperf.endpoints.openai import CONTENT, REASONING, ROLE, TOOL_CALL, Generating, Strand, events_of
 from aiperf.errors import ClientError
 from aiperf.workload import Turn
 
@@ -28,20 +28,26 @@ class _Told(_Choice, gc=False):
     delta: _Delta | None = msgspec.field(default=None, name="message")
 
 
-class _Chunk(Chunk, gc=False):
-    choices: list[_Choice] | None = None
+class _TokenDelta(msgspec.Struct, gc=False):
+    content: Annotated[str, msgspec.Meta(min_length=1)]
+    reasoning_content: None = None
+    reasoning: None = None
 
 
-class _Whole(Chunk, gc=False):
-    choices: list[_Told] | None = None
+class _Token(msgspec.Struct, gc=False):
+    delta: _TokenDelta
+    finish_reason: Literal[""] | None = None
+    index: Literal[0] = 0
 
 
 class ChatEndpoint(Generating):
     """`/v1/chat/completions`."""
 
     token_hint = rb'"delta"\s*:\s*\{[^{}]*"(?:(?:content|reasoning_content|reasoning)"\s*:\s*"[^"]|tool_calls"\s*:\s*\[\s*\{)'
-    event = msgspec.json.Decoder(_Chunk).decode
-    whole = msgspec.json.Decoder(_Whole).decode
+    event = events_of(_Choice)
+    token = events_of(_Token, plain=True)
+    texts = staticmethod(lambda tokens: [one.choices[0].delta.content for one in tokens])
+    whole = events_of(_Told)
 
     def said(self, turn: Turn) -> Mapping[str, Any]:
         """Messages and tools as they stand, several texts as the parts of one message."""

@@ -1,11 +1,11 @@
 """OpenAI text completions: what a request says in a prompt, and what a choice says in its text."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
-from aiperf.endpoints.openai import CONTENT, ROLE, Chunk, Generating, Strand
+from aiperf.endpoints.openai import CONTENT, ROLE, Generating, Strand, events_of
 from aiperf.errors import ClientError
 from aiperf.workload import Turn
 
@@ -16,16 +16,20 @@ class _Choice(msgspec.Struct, gc=False):
     index: Any = 0
 
 
-class _Chunk(Chunk, gc=False):
-    choices: list[_Choice] | None = None
+class _Token(msgspec.Struct, gc=False):
+    text: Annotated[str, msgspec.Meta(min_length=1)]
+    finish_reason: Literal[""] | None = None
+    index: Literal[0] = 0
 
 
 class CompletionsEndpoint(Generating):
     """`/v1/completions`; a prompt is a text, a list of texts or token ids, as `options.prompt` says."""
 
     token_hint = rb'"choices"\s*:\s*\[\s*\{[^{}]*"text"\s*:\s*"[^"]'
-    event = whole = msgspec.json.Decoder(_Chunk).decode
-    prompts = True
+    event = whole = events_of(_Choice)
+    token = events_of(_Token, plain=True)
+    texts = staticmethod(lambda tokens: [one.choices[0].text for one in tokens])
+    adds = ("input_tokens", "output_tokens")
 
     def said(self, turn: Turn) -> Mapping[str, Any]:
         """The prompt; several texts are a batch, answered by a choice each."""

@@ -10,9 +10,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from aiperf.config.endpoint import Endpoint as Options
-from aiperf.endpoints import models, sse
-from aiperf.endpoints.openai import CONTENT, DONE, ERROR, REASONING, ROLE, TOOL_CALL, USAGE, counts
-from aiperf.endpoints.status import body_sample, error_of, sample
+from aiperf.endpoints import models, openai, sse
 from aiperf.errors import AiperfError, ClientError
 from aiperf.plugin.border import border, told
 from aiperf.plugin.returned import shown
@@ -77,8 +75,8 @@ class Foreign:
 
     def answer(self, answer: Answer) -> Said:
         """What the plugin reads in an answer, event by event where it is streamed."""
-        if (error := error_of(answer.status)) is not None:
-            return Said(error=error, reason=body_sample(answer.bodies))
+        if (error := openai.error_of(answer.status)) is not None:
+            return Said(error=error, reason=openai.body_sample(answer.bodies))
         try:
             with border(self._entry):
                 return _Reading(self, answer).read()
@@ -114,7 +112,7 @@ class _Reading:
 
     def __init__(self, foreign: Foreign, answer: Answer) -> None:
         self._foreign, self._answer, self._said = foreign, answer, Said()
-        self._texts, self._contents, self._more = list[str](), list[str](), dict[str, Any]()
+        self._strand, self._more = openai.Strand(), dict[str, Any]()
         self._found = self._done = False
 
     def read(self) -> Said:
@@ -129,38 +127,31 @@ class _Reading:
         said.reads, said.at_end, said.tokens = events.reads[:count], events.at_end[:count], [0] * count
         if not self._found:
             kind = "malformed" if answer.complete else "truncated"
-            self._fail(kind, f"the plugin found nothing in it: {body_sample(answer.bodies)}")
+            openai.fail(self._said, kind, f"the plugin found nothing in it: {openai.body_sample(answer.bodies)}")
         if not (answer.complete or self._done or said.finish_reason):
-            self._fail("truncated", "the answer broke off")
-        said.think_tags, said.plugin = "<think>" in "".join(self._contents), self._more or None
-        if said.output_tokens is None:
-            said.text = "".join(self._texts)
-        return said
-
-    def _fail(self, error: str, reason: str) -> int:
-        if self._said.error is None:
-            self._said.error, self._said.reason = error, reason
-        return ERROR
+            openai.fail(self._said, "truncated", "the answer broke off")
+        said.plugin = self._more or None
+        return openai.summed_up(said, [self._strand])
 
     def _event(self, response: models.InferenceServerResponse, data: bytes, *, failed: bool = False) -> int:
         """The channel of an event, or of all."""
         if data.strip() == b"[DONE]":
             self._done = True
-            return DONE
+            return openai.DONE
         marks = found if isinstance(found := response.get_json(), dict) else {}
         if failed or marks.get("error"):
-            return self._fail("error_event", sample(data))
+            return openai.fail(self._said, "error_event", openai.sample(data))
         self._note(marks)
         parsed = self._foreign._plugin.parse_response(response)
         if parsed is None:
-            return ROLE
+            return openai.ROLE
         if not hasattr(parsed, "data"):
             raise self._foreign.refused("parse_response", shown(parsed))
         if usage := getattr(parsed, "usage", None):
-            for name, count in zip(("input_tokens", "output_tokens", "reasoning_tokens"), counts(usage)):
-                setattr(self._said, name, count if count is not None else getattr(self._said, name))
+            for name, count in openai.counts(usage).items():
+                setattr(self._said, name, count)
         self._more.update(self._foreign.mapping("parse_response", getattr(parsed, "metadata", None), "metadata that is "))
-        return self._channel(parsed.data) if parsed.data is not None else USAGE if usage else ROLE
+        return self._channel(parsed.data) if parsed.data is not None else openai.USAGE if usage else openai.ROLE
 
     def _note(self, marks: Mapping[str, Any]) -> None:
         """What an event may say of itself in the usual places, whoever reads the rest."""
@@ -177,12 +168,12 @@ class _Reading:
         if not isinstance(text, str):
             raise self._foreign.refused("parse_response", f"data whose text is {shown(text)}")
         if not text:
-            return ROLE
-        self._texts.append(text)
+            return openai.ROLE
         if isinstance(data, models.ReasoningResponseData | models.ToolCallResponseData) and not data.content:
-            return REASONING if isinstance(data, models.ReasoningResponseData) else TOOL_CALL
-        self._contents.append(text)
-        return CONTENT
+            self._strand.aside.append(text)
+            return openai.REASONING if isinstance(data, models.ReasoningResponseData) else openai.TOOL_CALL
+        self._strand.content.append(text)
+        return openai.CONTENT
 
 
 def described(options: Options, *, model: str, exact: bool, usage: bool) -> models.ModelEndpointInfo:

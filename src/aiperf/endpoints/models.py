@@ -5,7 +5,7 @@ Models take fields that they do not know, since plugins set their own.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, make_dataclass
-from typing import Any, ClassVar, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 from pydantic import Field, RootModel
@@ -134,11 +134,11 @@ class InferenceServerResponse(Protocol):
 
     def get_raw(self) -> Any | None:
         """What came, as it is kept."""
-        return self.get_text()
+        return getattr(self, "raw_bytes", None) or self.get_text()
 
     def get_text(self) -> str | None:
         """Its text; None if it has none."""
-        return None
+        return getattr(self, "text", None)
 
     def get_json(self) -> Any | None:
         """What the text says as JSON; None if it is none."""
@@ -156,10 +156,6 @@ class TextResponse(InferenceServerResponse):
     text: str
     content_type: str | None = None
 
-    def get_text(self) -> str | None:
-        """The body."""
-        return self.text
-
 
 @dataclass(slots=True)
 class BinaryResponse(InferenceServerResponse):
@@ -168,10 +164,6 @@ class BinaryResponse(InferenceServerResponse):
     perf_ns: int
     raw_bytes: bytes
     content_type: str | None = None
-
-    def get_raw(self) -> Any | None:
-        """The body."""
-        return self.raw_bytes
 
 
 @dataclass(slots=True)
@@ -216,20 +208,17 @@ class RequestRecord(AIPerfBaseModel):
 
 @dataclass(slots=True)
 class BaseResponseData:
-    """What a plugin read in an answer; a plugin may derive its own. `_generated` are the fields with what was generated, in their order."""
-
-    _generated: ClassVar[tuple[str, ...]] = ()
+    """What a plugin read in an answer; a plugin may derive its own."""
 
     def get_text(self) -> str:
-        """What was generated."""
-        return "".join(getattr(self, name) or "" for name in self._generated)
+        """What was generated, in its order."""
+        return "".join(getattr(self, name, None) or "" for name in ("text", "reasoning", "content", "tool_call_text"))
 
 
 @dataclass(slots=True)
 class TextResponseData(BaseResponseData):
     """Text."""
 
-    _generated = ("text",)
     text: str
 
 
@@ -237,7 +226,6 @@ class TextResponseData(BaseResponseData):
 class ReasoningResponseData(BaseResponseData):
     """Reasoning, and the text beside it."""
 
-    _generated = ("reasoning", "content")
     content: str | None = None
     reasoning: str | None = None
 
@@ -246,7 +234,6 @@ class ReasoningResponseData(BaseResponseData):
 class ToolCallResponseData(BaseResponseData):
     """Names and arguments of tool calls, and the text beside them."""
 
-    _generated = ("content", "tool_call_text")
     tool_call_text: str
     content: str | None = None
 

@@ -1,7 +1,6 @@
 """The one way to make an endpoint, of whichever kind its class is."""
 
 from aiperf.config.endpoint import Endpoint as Options
-from aiperf.plugin import options as own
 from aiperf.plugin import plugins
 from aiperf.seams import Endpoint
 
@@ -17,4 +16,4 @@ def spoken(options: Options, *, model: str, exact: bool, usage: bool = True) -> 
 
     entry = plugins.get_entry("endpoint", options.type)
     about = foreign.described(options, model=model, exact=exact, usage=usage)
-    return foreign.Foreign(entry, cls, about, **own.given(entry, cls, options.options, "endpoint.options"))
+    return foreign.Foreign(entry, cls, about, **plugins.given(entry, cls, options.options, "endpoint.options"))

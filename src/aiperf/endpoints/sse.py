@@ -8,7 +8,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
 
-_FRAME = len(b"data: \n\n")
+_FRAME = b"data: %b\n\n"
+_BETWEEN = b"\n\ndata: "
+_INSIDE = slice(len(b"data: "), -len(b"\n\n"))
 _BOM = b"\xef\xbb\xbf"
 _BLANK = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
 
@@ -30,9 +32,7 @@ class Events:
     def drop_last(self) -> None:
         """Forget the last event, for one that turns out to be half of one."""
         self.names.pop(len(self.data) - 1, None)
-        self.data.pop()
-        self.reads.pop()
-        self.at_end.pop()
+        del self.data[-1], self.reads[-1], self.at_end[-1]
         self.unfinished = False
 
 
@@ -42,31 +42,31 @@ def is_stream(content_type: str | None) -> bool:
 
 
 def split(bodies: Sequence[bytes]) -> Events:
-    """Every event of the bodies, which are taken as one stream."""
+    """Every event of the bodies, which are taken as one stream; nearly all are nothing but `data: …` and blank lines."""
     whole = b"".join(bodies)
-    if (uniform := _uniform(whole)) is not None:
-        return _placed(Events(uniform), accumulate(len(data) + _FRAME for data in uniform), bodies)
+    if bodies and bodies[0].find(b"\n") == len(bodies[0]) - 2 and _is_framed(data := [body[_INSIDE] for body in bodies], whole):
+        return Events(data, list(range(len(data))), [True] * len(data))
+    if _is_framed(data := whole[_INSIDE].split(_BETWEEN), whole):
+        return _placed(Events(data), accumulate(len(one) + len(_BETWEEN) for one in data), bodies)
     blocks, ends = _blocks(whole)
     blocks[0] = blocks[0].removeprefix(_BOM)
     events, places = Events(), list[int]()
     for block, end in zip(blocks, ends):
-        name, data = _fields(block)
+        name, said = _fields(block)
         if name:
             events.names[len(events.data)] = name
-        elif not data:
+        elif not said:
             continue
-        events.data.append(data)
+        events.data.append(said)
         places.append(end)
     events.unfinished = any(_fields(blocks[-1]))
     return _placed(events, places, bodies)
 
 
-def _uniform(whole: bytes) -> list[bytes] | None:
-    """The data of a stream of nothing but `data: …` and blank lines, as nearly all are; None if it is another one."""
-    if not (whole.startswith(b"data: ") and whole.endswith(b"\n\n")) or b"\r" in whole:
-        return None
-    data = whole[6:-2].split(b"\n\ndata: ")
-    return data if whole.count(b"\n") == 2 * len(data) and all(data) else None
+def _is_framed(data: Sequence[bytes], whole: bytes) -> bool:
+    """Whether a stream is these data, a line each, and no more than their frames."""
+    lines = b"".join(data)
+    return b"\n" not in lines and b"\r" not in lines and all(data) and _FRAME % _BETWEEN.join(data) == whole
 
 
 def _placed(events: Events, ends: Iterable[int], bodies: Sequence[bytes]) -> Events:

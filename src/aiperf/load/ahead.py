@@ -24,26 +24,34 @@ class Ahead:
         self._room_bytes, self._room_requests = room_bytes, room_requests
         self._ready = deque[Request]()
         self._next = self.bytes = 0
+        self.full = total == 0
+        """Whether there is no room, or nothing left to render."""
 
     def take(self) -> Request:
         """The next request; rendered now, if the window has run dry."""
         if not self._ready:
             self._next += 1
+            self.full = self._next == self._total
             return self._render(self._next - 1)
         request = self._ready.popleft()
         self.bytes -= len(request.body)
+        self._count()
         return request
 
     def fill(self) -> bool:
         """Render one more; False if there is no room or nothing left."""
-        full = self._ready and (self.bytes >= self._room_bytes or len(self._ready) >= self._room_requests)
-        if full or (self._total is not None and self._next >= self._total):
+        if self.full:
             return False
         request = self._render(self._next)
         self._next += 1
         self._ready.append(request)
         self.bytes += len(request.body)
+        self._count()
         return True
+
+    def _count(self) -> None:
+        room = not self._ready or (self.bytes < self._room_bytes and len(self._ready) < self._room_requests)
+        self.full = not room or self._next == self._total
 
 
 class Filler:
@@ -66,7 +74,10 @@ class Filler:
         if left_ns <= _CAUTION * self._longest_ns:
             self._longest_ns -= (self._longest_ns - _SHORTEST_NS) // 64  # one long pause must not end all rendering ahead
             return False
-        return any(self._fill(ahead) for ahead in self._phases)
+        for ahead in self._phases:
+            if not ahead.full:
+                return self._fill(ahead)
+        return False
 
     def _fill(self, ahead: Ahead) -> bool:
         began = self._loop.monotonic_ns()

@@ -6,18 +6,18 @@ being late to notice is our lateness, not the plan's.
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from itertools import takewhile
+
+import msgspec
 
 from aiperf import clock
 from aiperf.seams import Loop
-from aiperf.workload import Phase, Schedule
+from aiperf.workload import ALONE, Schedule, Share
 
 REST_NS = clock.SECOND // 10
 
 
-@dataclass(frozen=True, slots=True)
-class Departure:
+class Departure(msgspec.Struct, frozen=True, gc=False):
     """A request whose turn it is: the phase's index, its place in the phase, and when it was due (CLOCK_MONOTONIC)."""
 
     phase: int
@@ -38,16 +38,19 @@ class OpenLoop:
     `stop_ns` is the length of the run after which nothing new is sent (None: every arrival is sent, however late).
     """
 
-    def __init__(self, schedule: Schedule, loop: Loop, launch: Launch, unsent: Unsent, *, stop_ns: int | None) -> None:
+    def __init__(
+        self, schedule: Schedule, loop: Loop, launch: Launch, unsent: Unsent, *, stop_ns: int | None, share: Share = ALONE
+    ) -> None:
         self._loop, self._launch, self._unsent, self._stop_ns = loop, launch, unsent, stop_ns
-        self._phases = schedule.phases
+        self._phases, self._share = schedule.phases, share
         self._coming: Iterator[Departure] = iter(())
         self._next: Departure | None = None
         self._waiting = deque[Departure]()
         level = schedule.run.concurrency
-        self._free = deque([0] * level) if level is not None else None
+        self._free = deque([0] * len(share.slots(level))) if level is not None else None
         self._filling = False
-        self._began = self._ahead = 0
+        self._began: int | None = None
+        self._ahead = 0
         self.over = False
         self.cut_ns: int | None = None
         self.window: tuple[int, int] | None = None
@@ -84,7 +87,7 @@ class OpenLoop:
         """Send nothing more; what is due is unsent, and the plan ends here: what would have come is not part of it any more."""
         now = self._loop.monotonic_ns()
         if not self.over:
-            self.cut_ns = now - self._began
+            self.cut_ns = -1 if self._began is None else now - self._began
         self._stop(reason, takewhile(lambda one: one.due_ns is not None and one.due_ns <= now, self._left()))
 
     def _left(self) -> Iterator[Departure]:
@@ -108,7 +111,7 @@ class OpenLoop:
     def _departures(self, at_ns: int) -> Iterator[Departure]:
         for index, phase in enumerate(self._phases):
             assert phase.due_ns is not None  # noqa: S101 - what makes it an open loop
-            for place in range(len(phase.due_ns)):
+            for place in self._share.places(len(phase.due_ns)):
                 yield Departure(index, place, at_ns + int(phase.due_ns[place]))
             at_ns += phase.duration_ns or 0
 
@@ -147,19 +150,17 @@ class ClosedLoop:
     cut_ns = None
     """There are no times that a plan could be cut at."""
 
-    def __init__(self, schedule: Schedule, loop: Loop, launch: Launch) -> None:
-        self._loop, self._launch, self._phases = loop, launch, schedule.phases
+    def __init__(self, schedule: Schedule, loop: Loop, launch: Launch, share: Share = ALONE) -> None:
+        self._loop, self._launch, self._phases, self._share = loop, launch, schedule.phases, share
         self._free = deque[int]()
-        self._index = self._place = 0
+        self._index, self._last = 0, len(schedule.phases) - 1
+        self._places: Iterator[int] = iter(())
+        self._place: int | None = None
         self._filling = False
         self._resting = 0
-        self._began = 0
+        self._began: int | None = None
         self.over = False
         self.window: tuple[int, int] | None = None
-
-    @property
-    def _phase(self) -> Phase:
-        return self._phases[self._index]
 
     def start(self, at_ns: int) -> None:
         """Begin at this time (CLOCK_MONOTONIC)."""
@@ -167,8 +168,10 @@ class ClosedLoop:
 
     def landed(self, end_ns: int) -> None:
         """A request is over since `end_ns` (CLOCK_REALTIME): its slot is free. One that ended within its launch rests a while."""
-        if self._filling:
-            self._rest()
+        if self._filling:  # it could not even be begun: at once again, and a dead server would be hammered
+            if not self._resting:
+                self._loop.at(self._loop.monotonic_ns() + REST_NS, self._rested)
+            self._resting += 1
             return
         self._free.append(end_ns)
         self._fill()
@@ -179,28 +182,33 @@ class ClosedLoop:
             return
         self.over = True
         now = self._loop.now_ns()
-        self.window = (self._began if self._index == len(self._phases) - 1 else now, now)
+        self.window = (self._began if self._index == self._last and self._began is not None else now, now)
 
     cut = stop
 
     def _begin(self) -> None:
         self._enter()
         self._filling = True
-        for _ in range(self._phases[-1].concurrency or 1):
+        for _ in self._share.slots(self._phases[-1].concurrency or 1):
             if not self.over:
                 self._send(self._loop.now_ns())  # before it there is no plan: a slot is free when we come to it
         self._filling = False
 
     def _enter(self) -> None:
-        """Begin a phase, and set the clock that ends it."""
-        self._began, self._place, index = self._loop.now_ns(), 0, self._index
-        if self._phase.duration_ns is not None:
-            self._loop.at(self._loop.monotonic_ns() + self._phase.duration_ns, lambda: self._ended(index))
+        """Begin a phase, and set the clock that ends it; one of which nothing is ours has no time of ours either."""
+        self._began, index, phase = self._loop.now_ns(), self._index, self._phases[self._index]
+        self._places = self._share.places(phase.requests)
+        self._place = next(self._places, None)
+        if self._place is None:
+            self.over = index == self._last
+            self._ended(index)
+        elif phase.duration_ns is not None:
+            self._loop.at(self._loop.monotonic_ns() + phase.duration_ns, lambda: self._ended(index))
 
     def _ended(self, index: int) -> None:
         if self.over or index != self._index:
             return
-        if index == len(self._phases) - 1:
+        if index == self._last:
             self.stop("the plan's end")
             return
         self._index += 1
@@ -216,17 +224,11 @@ class ClosedLoop:
         self._filling = False
 
     def _send(self, ready_ns: int) -> None:
-        place = self._place
-        self._place += 1
+        place, self._place = self._place, next(self._places, None)
+        assert place is not None  # noqa: S101 - a phase without a next one is over
         self._launch(Departure(self._index, place, None), ready_ns)
-        if self._phase.requests is not None and self._place >= self._phase.requests:
+        if self._place is None:
             self._ended(self._index)
-
-    def _rest(self) -> None:
-        """A slot whose request could not even be begun is free again in a tenth of a second, or a dead server is hammered."""
-        if not self._resting:
-            self._loop.at(self._loop.monotonic_ns() + REST_NS, self._rested)
-        self._resting += 1
 
     def _rested(self) -> None:
         self._free.extend([self._loop.now_ns()] * self._resting)

@@ -16,24 +16,26 @@ from aiperf.load.pulse import EVERY_NS, Beat
 from aiperf.records import PHASES
 from aiperf.seams import Channel, Loop, Transport
 from aiperf.spool import Exchange, SpoolWriter
-from aiperf.workload import Phase, Request, Schedule
+from aiperf.workload import ALONE, Phase, Request, Schedule, Share
 
 SWEEP_NS = clock.SECOND // 50
 LEAD_NS = 10_000_000
 """From the end of preparations to the first due time: kernel stamps need some milliseconds to be on."""
 
-STOPPED = "stopped by the user"
+STOPPED, ORPHANED = "stopped by the user", "the run's parent process died"
+READY = "ready"
+"""Told until the word to begin comes, by one of several: they begin at the same instant."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoadPlan:
-    """What one generator plays: the schedule, how a request is made, and when nothing new is sent (None: plan's end)."""
+    """What one generator plays: its share of a schedule, how a request is made, and when nothing new is sent (None: plan's end)."""
 
     schedule: Schedule
     render: Callable[[Phase, int], Request]
     urls: int
     stop_ns: int | None
-    generator: int = 0
+    share: Share = ALONE
 
 
 class Generator:
@@ -44,14 +46,15 @@ class Generator:
         self._phases = plan.schedule.phases
         self._phase_codes = [PHASES.index(phase.name) for phase in self._phases]
         sizes = [phase.requests if phase.due_ns is None else len(phase.due_ns) for phase in self._phases]
-        self._ahead = [Ahead(partial(plan.render, phase), size) for phase, size in zip(self._phases, sizes)]
+        self._ahead = [
+            Ahead(self._renders(phase, size), size if size is None else plan.share.size(size)) for phase, size in zip(self._phases, sizes)
+        ]
         self._filler = Filler(loop, self._ahead)
         self._dispatch = self._dispatcher()
-        self._beat = Beat(plan.generator)
+        self._beat = Beat(plan.share.generator)
         self._transport: Transport
         self._last_phase = 0
-        self._landing = False
-        self._finished = False
+        self._begun = self._landing = self._finished = False
         self._ended_by: str | None = None
 
     def run(self, transport: Transport) -> Mapping[str, Any]:
@@ -61,7 +64,10 @@ class Generator:
         self._filler.first()
         self._loop.idle = self._filler.idle
         cpu, waited, began = clock.process_cpu_ns(), waited_for_core_ns(), self._loop.monotonic_ns()
-        self._dispatch.start(began + LEAD_NS)
+        if self._plan.share.generators == 1:
+            self._begin(began + LEAD_NS)
+        else:
+            self._channel.tell(READY)
         self._loop.at(began + SWEEP_NS, self._sweep)
         self._loop.at(began + EVERY_NS, self._pulse)
         self._loop.run(lambda: self._finished)
@@ -91,9 +97,21 @@ class Generator:
         self._look_for_end()
 
     def _dispatcher(self) -> Dispatch:
-        if self._plan.schedule.run.due_ns is None:
-            return ClosedLoop(self._plan.schedule, self._loop, self._launch)
-        return OpenLoop(self._plan.schedule, self._loop, self._launch, self._unsent, stop_ns=self._plan.stop_ns)
+        schedule, share = self._plan.schedule, self._plan.share
+        if schedule.run.due_ns is None:
+            return ClosedLoop(schedule, self._loop, self._launch, share)
+        return OpenLoop(schedule, self._loop, self._launch, self._unsent, stop_ns=self._plan.stop_ns, share=share)
+
+    def _renders(self, phase: Phase, size: int | None) -> Callable[[int], Request]:
+        """Makes the requests of our share of a phase, one after the other."""
+        render, places = self._plan.render, self._plan.share.places(size)
+        return lambda nth: render(phase, next(places))  # noqa: ARG005 - they are asked for in their order
+
+    def _begin(self, at_ns: int) -> None:
+        """Send from this time on (CLOCK_MONOTONIC), unless there is nothing left to send."""
+        self._begun = True
+        if not self._dispatch.over:
+            self._dispatch.start(at_ns)
 
     def _launch(self, departure: Departure, ready_ns: int) -> None:
         request = self._ahead[departure.phase].take()
@@ -137,20 +155,22 @@ class Generator:
             self._loop.at(self._loop.monotonic_ns() + SWEEP_NS, self._sweep)
 
     def _hear(self) -> None:
-        """Obey the parent: `stop` is the user's word, (`end`, why) a stop rule's."""
+        """Obey the parent: `stop` is the user's word, (`end`, why) a stop rule's, (`begin`, at_ns) is to all that are ready."""
         for message in self._channel.told():
             if message == "stop":
-                self._stop()
+                self._stop(STOPPED)
+            elif message[0] == "begin":
+                self._begin(message[1])
             elif not self._dispatch.over:
                 self._ended_by = message[1]
                 self._dispatch.cut(message[1])
         if self._channel.closed:
-            self._stop()
+            self._stop(ORPHANED)
         self._look_for_end()
 
-    def _stop(self) -> None:
-        self._dispatch.stop(STOPPED)
-        self._transport.abandon("abandoned", STOPPED)
+    def _stop(self, why: str) -> None:
+        self._dispatch.cut(why)
+        self._transport.abandon("abandoned", why)
 
     def _pulse(self) -> None:
         now = self._loop.monotonic_ns()
@@ -160,6 +180,9 @@ class Generator:
             self._loop.at(now + EVERY_NS, self._pulse)
 
     def _tell_pulse(self, now: int) -> None:
+        if not self._begun:
+            self._channel.tell(READY)
+            return
         phase = self._phases[self._last_phase].name
         self._channel.tell(self._beat.beat(now, phase, idle_ns=self._loop.idle_ns, waiting=self._dispatch.waiting))
 
@@ -173,10 +196,8 @@ class Generator:
             self._landing = True
             window = self._dispatch.window
             left_ns = 0 if window is None else max(0, window[1] - self._loop.now_ns())  # of the run when its last request has been sent
-            self._loop.at(self._loop.monotonic_ns() + left_ns + self._plan.schedule.grace_ns, self._grace_over)
-
-    def _grace_over(self) -> None:
-        self._transport.abandon("abandoned", "in flight when the grace was over")
+            over = partial(self._transport.abandon, "abandoned", "in flight when the grace was over")
+            self._loop.at(self._loop.monotonic_ns() + left_ns + self._plan.schedule.grace_ns, over)
 
 
 def waited_for_core_ns() -> int | None:

@@ -1,4 +1,4 @@
-"""The loop of a generator, which knows when each of its polls began.
+"""The loop of a generator, which knows when each of its polls began; and a virtual one, in which nothing waits.
 
 Order within a turn: what is due is sent first, because a late read costs nothing (the kernel stamped it)
 and a late send cannot be mended; then connections that await a first token; then the rest.
@@ -66,14 +66,14 @@ class EpollLoop:
 
     def turn(self) -> None:
         """Once round: what is due, a look (unless the last poll is fresh), rest if there was nothing, what is due, what is ready."""
-        acted = self._run_due()
+        now, due = self.monotonic_ns(), self._due
+        acted = bool(due) and due[0][0] <= now and self._run_due(now)
         low = self._looked
         ready = self._look(0) if acted or self.now_ns() - low > _FRESH_NS else []
         if not ready:
             if acted:  # it may have been the last thing that this loop was for
                 return
             low, ready = self._rest()
-            self._run_due()
         if ready:
             self._serve(ready, low)
 
@@ -91,7 +91,7 @@ class EpollLoop:
         return ready
 
     def _rest(self) -> tuple[int, list[tuple[int, int]]]:
-        """Use the time until the next event: idle work first, then sleep; near an exact time, neither."""
+        """Use the time until the next event: idle work first, then sleep; near an exact time, neither. Then what is due."""
         now = self.monotonic_ns()
         wake = None
         if self._due:
@@ -105,7 +105,10 @@ class EpollLoop:
             self._timer.set(wake)
         low = self._looked
         ready = self._look(None)
-        self.idle_ns += self.monotonic_ns() - now
+        woken = self.monotonic_ns()
+        self.idle_ns += woken - now
+        if self._due and self._due[0][0] <= woken:
+            self._run_due(woken)
         return low, ready
 
     def _spin(self, due: int, now: int) -> tuple[int, list[tuple[int, int]]]:
@@ -116,11 +119,12 @@ class EpollLoop:
             ready = self._look(0)
             now = self.monotonic_ns()
         self.idle_ns += now - began
+        self._run_due(now)
         return low, ready
 
-    def _run_due(self) -> bool:
+    def _run_due(self, now: int) -> bool:
         """What is due now; not what comes to be due meanwhile, or callbacks that ask to be called again would starve the reads."""
-        due, now, acted = self._due, self.monotonic_ns(), False
+        due, acted = self._due, False
         while due and due[0][0] <= now:
             heapq.heappop(due)[3]()
             acted = True
@@ -128,20 +132,50 @@ class EpollLoop:
 
     def _serve(self, ready: list[tuple[int, int]], low: int) -> None:
         known = [(handler, mask) for fd, mask in ready if (handler := self._handlers.get(fd)) is not None]  # a number may soon be another's
-        urgent = [served for served in known if served[0].urgent]
-        rest = [served for served in known if not served[0].urgent]
-        for handler, mask in (*urgent, *rest):
-            self._let_pass()
+        if len(known) > 1:
+            known.sort(key=_can_wait)
+        due = self._due
+        for handler, mask in known:
+            if due and due[0][0] < self.monotonic_ns() + _READ_NS:
+                self._let_pass()
             handler.ready(mask, low)
 
     def _let_pass(self) -> None:
         """Before a read: what is due now goes first, and so does an exact time that would come while it is read."""
-        if not self._due:
-            return
         due, _, exact, _ = self._due[0]
         now = self.monotonic_ns()
-        if exact and now < due < now + _READ_NS:
-            while now < due:
-                now = self.monotonic_ns()
+        while exact and now < due:
+            now = self.monotonic_ns()
         if due <= now:
-            self._run_due()
+            self._run_due(now)
+
+
+def _can_wait(served: tuple[Readiness, int]) -> bool:
+    return not served[0].urgent
+
+
+class VirtualLoop:
+    """An hour of schedule in the time that its callbacks take: one clock, both monotonic and real, jumps from event to event."""
+
+    def __init__(self, start_ns: int = 0) -> None:
+        self._now, self._due, self._order = start_ns, list[tuple[int, int, Callback]](), count()
+        self.idle: Callable[[int], bool] | None = None
+        self.idle_ns = 0
+
+    def monotonic_ns(self) -> int:
+        """The virtual clock."""
+        return self._now
+
+    now_ns = monotonic_ns
+
+    def at(self, due_ns: int, callback: Callback, *, exact: bool = False) -> None:  # noqa: ARG002 - every time is exact
+        """Call when the clock has jumped to `due_ns`; of equal times the one that was said first comes first."""
+        heapq.heappush(self._due, (max(due_ns, self._now), next(self._order), callback))
+
+    def run(self, until: Callable[[], bool]) -> None:
+        """Jump from event to event until `until`, or until nothing is due any more."""
+        while self._due and not until():
+            due, _, callback = heapq.heappop(self._due)
+            self.idle_ns += due - self._now
+            self._now = due
+            callback()

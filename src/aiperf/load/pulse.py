@@ -1,6 +1,7 @@
 """Counts of the load, and ten times a second a pulse of them: it steers and feeds the screen, and is never a result."""
 
 import math
+from bisect import bisect_right
 from collections import Counter, deque
 
 from aiperf import clock
@@ -8,13 +9,13 @@ from aiperf.results import Pulse
 from aiperf.spool import Exchange
 
 EVERY_NS = clock.SECOND // 10
-_STEP = math.log(1.02)
 _BEATS = 10
+_EDGES = [math.ceil(1_000 * 1.02**i) for i in range(1, 1_200)]  # up to six hours
 
 
 def place(ns: int) -> int:
     """Where a duration falls in a histogram of 2 % steps from 1 µs on."""
-    return max(0, int(math.log(max(ns, 1) / 1_000) / _STEP))
+    return bisect_right(_EDGES, ns)
 
 
 class Beat:
@@ -22,8 +23,7 @@ class Beat:
 
     def __init__(self, generator: int) -> None:
         self._generator = generator
-        self.sent = self.done = self.in_flight = self.lateness_ns = 0
-        self.unsent = 0
+        self.sent = self.done = self.in_flight = self.lateness_ns = self.unsent = 0
         self.failed = Counter[str]()
         self.busiest = 0.0
         self._first, self._total = Counter[int](), Counter[int]()
@@ -32,8 +32,8 @@ class Beat:
     def launched(self, exchange: Exchange) -> None:
         """A request was begun."""
         self.sent += 1
-        if exchange.started is not None and exchange.ready is not None:
-            self.lateness_ns = max(self.lateness_ns, exchange.started - exchange.ready)
+        if exchange.started is not None and exchange.ready is not None and exchange.started - exchange.ready > self.lateness_ns:
+            self.lateness_ns = exchange.started - exchange.ready
 
     def landed(self, exchange: Exchange) -> None:
         """A request is over."""

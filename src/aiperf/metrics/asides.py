@@ -15,7 +15,8 @@ from aiperf.results import MetricValue
 
 MOST_BYTES, MOST_NAMES = 64 * 1024, 64
 _MOST_LEVELS = 16
-_UNITS = ("ms", "s", "ns", "tokens")
+_UNITS = ("_ms", "_s", "_ns", "_tokens")
+"""As names end: `rag_ttft_ms` is in ms."""
 
 
 def as_json(said: Mapping[str, Any]) -> tuple[str | None, bool]:
@@ -24,8 +25,7 @@ def as_json(said: Mapping[str, Any]) -> tuple[str | None, bool]:
     Raises whatever a mapping does that cannot be written: keys that are no names, one that holds itself.
     """
     plain = scrub_non_finite(dict(said))
-    whole = _encoded(plain)
-    if len(whole) <= MOST_BYTES:
+    if len(whole := _encoded(plain)) <= MOST_BYTES:
         return whole.decode() if plain else None, False
     numbers = _encoded(dict(_numbers(plain)))
     return numbers.decode() if len(numbers) <= MOST_BYTES else None, True
@@ -50,9 +50,10 @@ def summarised(good: pa.Table) -> tuple[list[MetricValue], list[str]]:
     for text in good["plugin"].drop_null():
         for name, number in _numbers(_decoded(text.as_py())):
             found.setdefault(name, array("d")).append(number)
-    names = sorted(found, key=lambda name: (-len(found[name]), name))
-    metrics = [distribution(f"plugin.{name}", _unit(name), np.frombuffer(found[name])) for name in sorted(names[:MOST_NAMES])]
-    more = len(names) - len(metrics)
+    kept = sorted(found, key=lambda name: (-len(found[name]), name))[:MOST_NAMES]
+    units = {name: next((unit[1:] for unit in _UNITS if name.endswith(unit)), "") for name in sorted(kept)}
+    metrics = [distribution(f"plugin.{name}", unit, np.frombuffer(found[name])) for name, unit in units.items()]
+    more = len(found) - len(kept)
     return metrics, [f"{more:,} more names of numbers in the column plugin are in the records alone"] if more else []
 
 
@@ -62,8 +63,3 @@ def _decoded(text: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return said if isinstance(said, dict) else {}
-
-
-def _unit(name: str) -> str:
-    """As the name ends: `rag_ttft_ms` is in ms."""
-    return next((unit for unit in _UNITS if name.endswith(f"_{unit}")), "")

@@ -1,7 +1,7 @@
 """What a verdict is found from, with the parts that several checks look at."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -9,17 +9,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from aiperf.config.experiment import Judged, VerdictLimits
+from aiperf.config.experiment import VerdictLimits
 from aiperf.config.slos import Limit
 from aiperf.metrics.columns import ours
-from aiperf.metrics.flight import in_flight_at
-from aiperf.metrics.latency import request_latency, schedule_lateness
-from aiperf.metrics.lengths import input_sequence_length, output_sequence_length
-from aiperf.metrics.rows import ended_ns, good, is_failed, numbers, of_phase
+from aiperf.metrics.rows import Rows, ended_ns, good, in_order, is_list, numbers, of_run, tally
 from aiperf.metrics.statistics import distribution, statistic
 from aiperf.metrics.steady import LEAST, Trend, beginning, trend
+from aiperf.metrics.timeline import in_flight_at
 from aiperf.metrics.view import RunView
-from aiperf.plugin.metrics import of_requests
+from aiperf.plugin.plugins import of_requests
+from aiperf.records import NOT_FAILURES
 from aiperf.results import MetricValue, RunFacts, Window
 
 _LEAST_WINDOW_NS = 1_000_000
@@ -62,49 +61,61 @@ class Case:
     def lengths_drift(self) -> bool:
         """Whether prompts or answers become longer or shorter over the window, as in sorted data."""
         rows = good(self.view.judged)
-        return any(trend(numbers(ours(rows, length))).found for length in (input_sequence_length, output_sequence_length))
+        return any(trend(numbers(ours(rows, length))).found for length in ("input_sequence_length", "output_sequence_length"))
 
     def _series(self, window: Window) -> dict[str, tuple[NDArray[np.int64], NDArray[np.float64]]]:
         """Times and values: latencies in the order of start, and what was in flight, at as many times within reason."""
-        sent, took = self.good["sent_ns"].to_numpy(), ours(self.good, request_latency).to_numpy()
-        kept = np.flatnonzero(~np.isnan(took) & (sent >= window.start_ns) & (sent <= window.end_ns))
-        kept = kept[np.lexsort((took[kept], sent[kept]))]
-        count = min(len(kept), _MOST_SAMPLES)
+        sent, took = self._started
+        part = slice(*np.searchsorted(sent, (window.start_ns, window.end_ns + 1)))
+        count = min(len(sent[part]), _MOST_SAMPLES)
         times = window.start_ns + (window.end_ns - window.start_ns) * np.arange(1, count + 1) // max(count, 1)
-        return {"request_latency": (sent[kept], took[kept]), "in flight": (times, in_flight_at(self.records, times))}
+        return {"request_latency": (sent[part], took[part]), "in flight": (times, in_flight_at(self.records, times))}
 
     @cached_property
-    def whole(self) -> "Case":
-        """The same, judged over all that the plan holds."""
-        return replace(self, timing="", limits=self.limits.model_copy(update={"window": Judged(type="whole")}))
+    def _started(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """When good requests that have a latency were sent, in that order, and the latencies."""
+        sent, took = self.good["sent_ns"].to_numpy(), ours(self.good, "request_latency").to_numpy()
+        kept = np.lexsort((took, sent))
+        kept = kept[~np.isnan(took[kept])]
+        return sent[kept], took[kept]
 
     @cached_property
     def distributions(self) -> Mapping[str, MetricValue]:
-        """The metrics of the judged requests that have a column, by tag; intervals rest on the order in which answers ended."""
-        judged = self.view.judged
-        order = pa.array(np.lexsort((judged["request"].to_numpy(), pc.fill_null(ended_ns(judged), _NEVER).to_numpy())))
+        """The metrics of the judged requests that have a column, by tag."""
+        return self.told(self.view.judged)
+
+    def told(self, rows: Rows) -> Mapping[str, MetricValue]:
+        """The same of these requests; intervals rest on the order in which answers ended."""
+        order = np.lexsort((rows["request"].to_numpy(), pc.fill_null(ended_ns(rows), _NEVER).to_numpy()))
         units = {entry.name: entry.metadata.get("unit", "") for entry in of_requests()}
-        return {tag: distribution(tag, unit, numbers(judged[tag].take(order))) for tag, unit in units.items()}
+        large_first = sorted(units, key=lambda tag: not is_list(rows, tag))  # while few other columns are held
+        found = {tag: distribution(tag, units[tag], in_order(rows, tag, order)) for tag in large_first}
+        return {tag: found[tag] for tag in units}
 
     @cached_property
-    def run(self) -> pa.Table:
+    def run(self) -> Rows:
         """The records of the phase that is judged."""
-        return of_phase(self.records, "profiling")
+        return of_run(self.records)
 
     @cached_property
-    def good(self) -> pa.Table:
+    def good(self) -> Rows:
         """Those of them that succeeded."""
         return good(self.run)
 
     @cached_property
-    def median_latency_ms(self) -> float | None:
-        """The median request_latency; None without a good request."""
-        return statistic(numbers(ours(self.good, request_latency)), "p50")
+    def classes(self) -> Mapping[str, int]:
+        """How many of them ended in each class of errors, most frequent first."""
+        return tally(self.run["error"])
+
+    @property
+    def failures(self) -> Mapping[str, int]:
+        """The same without unsent, abandoned and cancelled ones, which are no failures."""
+        return {name: n for name, n in self.classes.items() if name not in NOT_FAILURES}
 
     @cached_property
-    def lateness_p99_ms(self) -> float | None:
-        """p99 of schedule_lateness over every request of the run that was started."""
-        return statistic(numbers(ours(self.run, schedule_lateness)), "p99")
+    def median_latency_ms(self) -> float | None:
+        """The median request_latency; None without a good request."""
+        return statistic(numbers(ours(self.good, "request_latency")), "p50")
 
     @cached_property
     def first_token_widths_ms(self) -> NDArray[np.float64]:
@@ -112,28 +123,11 @@ class Case:
         width = pc.subtract(self.good["first_token_ns"], self.good["first_token_low_ns"])
         return numbers(pc.divide(pc.cast(width, pa.float64()), 1e6))
 
-    @cached_property
-    def failed(self) -> pa.Table:
-        """The records of the run that failed; unsent, abandoned and cancelled ones are no failures."""
-        return self.run.filter(is_failed(self.run))
-
-    @property
-    def too_many_failed(self) -> bool:
-        """Whether the share of failures is over the limit."""
-        over = len(self.failed) + len(self.good)
-        return over > 0 and len(self.failed) / over > self.limits.max_error_rate
-
-    @cached_property
-    def silent(self) -> pa.ChunkedArray:
-        """Which good answers were streams without a token."""
-        return pc.is_null(self.good["last_token_ns"])
-
     @property
     def level(self) -> int | None:
         """Closed loop: how many requests could have been in flight; None in open loop."""
-        if self.facts.open_loop or self.facts.concurrency is None:
-            return None
-        return min(self.facts.concurrency, len(self.run))
+        most = self.facts.concurrency
+        return None if self.facts.open_loop or most is None else min(most, len(self.run))
 
     @property
     def too_short_for_level(self) -> bool:
@@ -145,25 +139,9 @@ class Case:
         """Whether the run had a window worth the name before the user stopped it."""
         return not self.facts.stopped_by_user or self.facts.window.seconds * 1e9 >= max(self.facts.mean_gap_ns, _LEAST_WINDOW_NS)
 
-    @property
-    def template_tokens(self) -> int:
-        """What the chat template adds to a prompt; 0 where that is not known."""
-        return self.facts.template_tokens or 0
-
-    @cached_property
-    def input_length_error(self) -> float | None:
-        """Mean relative difference of the server's prompt tokens, less the template's, from what was asked for."""
-        return _length_error(self.good, "input_tokens", less=self.template_tokens)
-
-    @cached_property
-    def output_length_error(self) -> float | None:
-        """Mean relative difference of the answers' tokens from what was asked for."""
-        return _length_error(self.good, "output_tokens", less=0)
-
-
-def _length_error(records: pa.Table, column: str, *, less: int) -> float | None:
-    asked = records[f"asked_{column}"]
-    both = pc.and_(pc.fill_null(pc.greater(asked, 0), fill_value=False), pc.is_valid(records[column]))
-    said = numbers(records[column].filter(both)) - less
-    wanted = numbers(asked.filter(both))
-    return statistic(np.abs(said - wanted) / wanted, "avg")
+    def length_error(self, column: str) -> float | None:
+        """Mean relative difference of good requests' tokens from what was asked for; of prompts less the chat template's."""
+        asked, said = self.good[f"asked_{column}"], self.good[column]
+        both = pc.and_(pc.fill_null(pc.greater(asked, 0), fill_value=False), pc.is_valid(said))
+        wanted, less = numbers(asked.filter(both)), (self.facts.template_tokens or 0) if column == "input_tokens" else 0
+        return statistic(np.abs(numbers(said.filter(both)) - less - wanted) / wanted, "avg")

@@ -1,4 +1,8 @@
-"""Intervals that hold the truth 95 times of 100, of dependent values; None where there is nothing to make one from.
+"""How dependent successive values are, and intervals that hold the truth 95 times of 100; None where there is nothing to make one from.
+
+With batches of m successive values, m · Var(batch mean) / Var(value) grows with m to the integrated autocorrelation time τ
+(Bartlett; Fishman 1978) and levels off where batches are long against the memory of what is measured. The number of batches is
+20, 40, 80 and so on; the most that are long enough are used, since many batches tell their variance well.
 
 A short run of a system with a long memory looks like one with a short memory, and whoever believes its τ prints an interval
 that lies. So an interval wants more than the floors of its own effective n: the run must be `SETTLED` times as long as the
@@ -9,17 +13,28 @@ Sources: order statistics of fractional rank (Hutson 1999); t of batch means wit
 inverted by Willink (2005), as Skart uses it (Tafazzoli et al. 2011).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from itertools import count
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aiperf.metrics.autocorrelation import FEWEST, Dependence, below, dependence
+from aiperf.finite import scale_of, sum_of_squares
 from aiperf.results import MetricValue
 
 Floats = NDArray[np.float64]
 
+FEWEST = 20
+"""No interval of a mean is made from fewer batches."""
+_MOST = FEWEST * 2**8
+_LONG_BATCH = 16
+"""Batches are this many times as long as τ − 1 at the least: what is missing of the variance is then about 3 %."""
+_AT_ONCE = 1 << 22
+_NOISE = 2.0
+"""Standard errors of τ within which two batch sizes agree."""
 _TAIL = 0.025
 _NORMAL = 1.959964
 _FEWEST_EFFECTIVE = 50
@@ -32,6 +47,91 @@ _MOST_SKEW = 4.0
 _SLICES = FEWEST * 2**6
 _RATE_BATCHES = 2 * FEWEST
 _HALVINGS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One number of batches: their length, τ by them, and the skewness of their means."""
+
+    batches: int
+    length: float
+    tau: float
+    skewness: float
+
+
+@dataclass(frozen=True, slots=True)
+class Dependence:
+    """τ as used (not below 0), by how many batches it was found, the skewness of their means, and what else τ may be.
+
+    `worst` is the largest τ over all batch sizes, `early` that over at least 80 batches: it is biased low and hardly varies.
+    `levelled` says that twice as long batches found no more.
+    """
+
+    tau: float = 1.0
+    batches: int = FEWEST
+    skewness: float = 0.0
+    worst: float = 1.0
+    early: float = 1.0
+    levelled: bool = True
+
+    def effective(self, n: int) -> float:
+        """Independent samples that tell as much as these n; all n unless τ is above 1 by more than its noise."""
+        return n / self.tau if self.tau > 1 + _noise(self.batches) else float(n)
+
+
+def dependence(values: NDArray[Any], *, batches: int | None = None) -> Dependence:
+    """Of values in their order; independent where fewer than 20 or all alike. A number of `batches` overrides the choice."""
+    steps = list(_steps(values))
+    if not steps:
+        return Dependence()
+    worst = max((1.0, *(step.tau for step in steps)))
+    early = max((1.0, *(step.tau for step in steps if step.batches >= 4 * FEWEST)))
+    fit = (step for step in steps if step.batches == (batches or step.batches) and step.length >= _LONG_BATCH * (worst - 1))
+    used = next((step for step in fit if _is_level(step, steps)), steps[-1])
+    return Dependence(used.tau, used.batches, used.skewness, worst, early, _is_level(steps[max(len(steps) - 2, 0)], steps))
+
+
+def below(values: NDArray[np.float64], bound: float) -> NDArray[np.int8]:
+    """Twice the indicator value <= bound, once where equal, so that a bound that many values share tells them from the rest."""
+    told: NDArray[np.int8] = (values < bound).view(np.int8) + (values <= bound).view(np.int8)
+    return told
+
+
+def _noise(batches: int) -> float:
+    """What τ by so many batches may be off, as a share of it."""
+    return _NOISE * float(np.sqrt(2 / batches))
+
+
+def _is_level(step: _Step, steps: list[_Step]) -> bool:
+    """Whether no longer batches found a τ that is larger by more than noise."""
+    return all(longer.tau <= step.tau * (1 + _noise(longer.batches)) for longer in steps if longer.batches < step.batches)
+
+
+def _parts(edges: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """The edges in groups that share their ends, each over a few million values, since what is added up is copied as float64."""
+    each = max(1, len(edges) * _AT_ONCE // max(int(edges[-1]), 1))
+    yield from (edges[at : at + each + 1] for at in range(0, len(edges) - 1, each))
+
+
+def _steps(values: NDArray[Any]) -> Iterator[_Step]:
+    """From the most batches to 20; batches that do not divide n differ by one value in length."""
+    n, spread = len(values), sum_of_squares(values) / len(values) if len(values) else 0.0
+    batches = FEWEST
+    while 2 * batches <= min(n, _MOST):
+        batches *= 2
+    if n < batches or not spread:
+        return
+    starts = np.arange(batches + 1) * n // batches
+    sums = [np.add.reduceat(values[part[0] : part[-1]], part[:-1] - part[0], dtype=np.float64) for part in _parts(starts)]
+    off = np.concatenate(sums) - np.diff(starts) * float(values.mean())
+    while True:
+        squares = off * off
+        variance = float(squares.sum()) / (batches - 1)
+        skewness = float(np.dot(squares, off)) / batches / variance**1.5 if variance else 0.0
+        yield _Step(batches, n / batches, variance / spread / (n / batches), skewness)
+        if batches == FEWEST:
+            return
+        batches, off = batches // 2, off[::2] + off[1::2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +152,9 @@ class Sample:
     early: float
 
     @classmethod
-    def of(cls, values: Floats, ascending: Floats) -> "Sample":
+    def of(cls, values: Floats) -> "Sample":
         """At least one value."""
+        ascending = np.sort(values)
         middle = float(ascending[(len(ascending) - 1) // 2] / 2 + ascending[len(ascending) // 2] / 2)
         return cls(values, ascending, dependence(below(values, middle)).early)
 
@@ -82,20 +183,19 @@ def needed(stat: str) -> int:
 def why_none(found: MetricValue, stat: str) -> str:
     """Why a statistic has no interval, in words."""
     have, least = found.effective.get(stat, 0.0), needed(stat)
-    if have < least:
-        return f"too few independent samples ({have:.0f} of {least})"
-    return "too short a run to tell how dependent its samples are"
+    short = "too short a run to tell how dependent its samples are"
+    return f"too few independent samples ({have:.0f} of {least})" if have < least else short
 
 
 def of_mean(sample: Sample, found: float) -> tuple[float, Interval | None]:
     """The effective count behind the mean `found`, and its interval."""
-    n, scale = len(sample.values), float(max(abs(sample.ascending[0]), abs(sample.ascending[-1]))) or 1.0
-    scaled = sample.values / scale
+    n, scale = len(sample.values), scale_of(sample.ascending)
+    scaled = sample.values if scale == 1 else sample.values / scale
     told, border = dependence(scaled), sample.border(SETTLED)
     effective = told.effective(n)
     if border > 1 or not told.levelled or n < FEWEST * _LONG * told.worst:
         return effective, None
-    plain = _around(found, scale * float(scaled.std()) * (max(told.tau, 1.0) / n) ** 0.5, told, effective)
+    plain = _around(found, scale * (sum_of_squares(scaled) / n) ** 0.5 * (max(told.tau, 1.0) / n) ** 0.5, told, effective)
     down, up = sample.widening(border)
     return effective, Interval(found - down * (found - plain.low), found + up * (plain.high - found), effective)
 
@@ -119,12 +219,12 @@ def of_percentile(sample: Sample, q: float, found: float) -> tuple[float, Interv
 
 
 def rate_interval(
-    ended_ns: NDArray[np.int64], start_ns: int, end_ns: int, weights: Floats | None = None, *, beside: Floats | None = None
+    ended_ns: NDArray[np.int64], start_ns: int, end_ns: int, weights: Floats | None = None, *, border: float = 0.0
 ) -> Interval | None:
     """Of events, or of their weights, a second within (start, end]; None where they tell too little.
 
     Batch means over counts in equal slices of time; never narrower than one event more or less. Slow waves hide in the noise
-    of counts: `beside` are values in order of completion, such as latencies, that show them, and must have been believed too.
+    of counts: `border` is that of values, such as latencies, that show them, and must have been believed too.
     """
     inside = (ended_ns > start_ns) & (ended_ns <= end_ns)
     stamps, carried = ended_ns[inside], np.ones(int(inside.sum())) if weights is None else weights[inside]
@@ -133,11 +233,10 @@ def rate_interval(
         return None
     slices = np.minimum((stamps - start_ns) * (_SLICES / (end_ns - start_ns)), _SLICES - 1).astype(np.int64)
     counts = np.bincount(slices, carried, _SLICES).astype(np.float64)
-    told, sample = dependence(counts, batches=_RATE_BATCHES), Sample.of(counts, np.sort(counts))
+    told, border = dependence(counts, batches=_RATE_BATCHES), max(border, Sample.of(counts).border(SETTLED))
     error = float(counts.std()) * (_SLICES * told.tau) ** 0.5
     effective = min(n, (total / error) ** 2) if error else float(n)
-    samples = (sample,) if beside is None or not len(beside) else (sample, Sample.of(beside, np.sort(beside)))
-    if any(one.border(SETTLED) > 1 for one in samples) or not told.levelled or min(effective, _SLICES / told.worst) < FEWEST * _LONG:
+    if border > 1 or not told.levelled or min(effective, _SLICES / told.worst) < FEWEST * _LONG:
         return None
     found = _around(total, error, told, effective)
     one = float(carried.max())
@@ -176,10 +275,7 @@ def _has_bounds(effective: float, q: float) -> bool:
 
 @cache
 def _needed(q: float) -> int:
-    n = _FEWEST_EFFECTIVE
-    while not _has_bounds(n, q):
-        n += 1
-    return n
+    return next(n for n in count(_FEWEST_EFFECTIVE) if _has_bounds(n, q))
 
 
 def _t(freedom: float) -> float:

@@ -8,12 +8,12 @@ Values of one run are not independent, so n is the effective count there, and in
 
 from collections.abc import Mapping
 from functools import cache
+from itertools import count
 
 import numpy as np
-from numpy.typing import NDArray
 
 from aiperf.finite import nan_safe_mean, nan_safe_std
-from aiperf.metrics.intervals import Sample, of_mean, of_percentile
+from aiperf.metrics.intervals import Floats, Sample, of_mean, of_percentile
 from aiperf.results import STATS, MetricValue
 
 PERCENTILES = {stat: float(stat[1:]) for stat in STATS if stat[0] == "p"}
@@ -29,10 +29,8 @@ def floor(percentile: float) -> int:
     The smallest n for which two or more of n independent samples lie beyond it with a probability of 99 %.
     """
     beyond = min(percentile, 100 - percentile) / 100
-    within, n = 1 - beyond, 2
-    while within**n + n * beyond * within ** (n - 1) > 1 - _CONFIDENCE:
-        n += 1
-    return n
+    within = 1 - beyond
+    return next(n for n in count(2) if within**n + n * beyond * within ** (n - 1) <= 1 - _CONFIDENCE)
 
 
 def unsupported(effective: Mapping[str, float]) -> tuple[str, ...]:
@@ -40,45 +38,37 @@ def unsupported(effective: Mapping[str, float]) -> tuple[str, ...]:
     return tuple(stat for stat, percentile in PERCENTILES.items() if effective.get(stat, 0.0) < floor(percentile))
 
 
-def distribution(metric: str, unit: str, values: NDArray[np.float64]) -> MetricValue:
+def distribution(metric: str, unit: str, values: Floats) -> MetricValue:
     """The statistics of these finite values, which are in order of completion; each None, and unsupported, where there are none.
 
     Values are sorted before they are added up, so that their order shows in intervals and effective counts alone.
     """
-    n, ascending = len(values), np.sort(values)
-    stats = _statistics(ascending)
-    if not n:
-        return MetricValue(metric, unit, stats, 0, tuple(PERCENTILES))
-    sample = Sample.of(values, ascending)
+    if not len(values):
+        return MetricValue(metric, unit, dict.fromkeys(STATS), 0, tuple(PERCENTILES))
+    sample = Sample.of(values)
+    stats = _statistics(sample.ascending)
     found = {stat: of_percentile(sample, percentile / 100, stats[stat] or 0.0) for stat, percentile in PERCENTILES.items()}
     found = {"avg": of_mean(sample, stats["avg"] or 0.0), **found}
     effective = {stat: count for stat, (count, _) in found.items()}
     intervals = {stat: (one.low, one.high) for stat, (_, one) in found.items() if one is not None}
-    return MetricValue(metric, unit, stats, n, unsupported(effective), intervals, effective)
+    return MetricValue(metric, unit, stats, len(values), unsupported(effective), intervals, effective)
 
 
-def _statistics(ascending: NDArray[np.float64]) -> dict[str, float | None]:
-    """All by name, of sorted values."""
+def _statistics(ascending: Floats) -> dict[str, float | None]:
+    """All by name, of sorted values; a last rounding of the interpolation may not make a higher percentile the smaller."""
     if not len(ascending):
         return dict.fromkeys(STATS)
-    mean = nan_safe_mean(ascending)
-    plain = {"avg": mean, "min": ascending[0], "max": ascending[-1], "std": nan_safe_std(ascending), "sum": ascending.sum()}
-    stats = {**plain, **dict(zip(PERCENTILES, _percentiles(ascending)))}
+    low, high, mean = ascending[0], ascending[-1], nan_safe_mean(ascending)
+    at = np.array(list(PERCENTILES.values())) / 100 * (len(ascending) - 1)  # as np.percentile has it, which would copy them all
+    before, after = ascending[at.astype(np.int64)], ascending[np.ceil(at).astype(np.int64)]
+    part, apart = at % 1, after - before
+    between = np.where(part < 0.5, before + apart * part, after - apart * (1 - part))
+    percentiles = np.maximum.accumulate(np.clip(between, low, high))
+    stats = {"avg": mean, "min": low, "max": high, "std": nan_safe_std(ascending), "sum": ascending.sum()}
+    stats |= dict(zip(PERCENTILES, percentiles))
     return {stat: None if stats[stat] is None else float(stats[stat]) for stat in STATS}
 
 
-def value(metric: str, unit: str, found: float | None, *, n: int) -> MetricValue:
-    """A metric of one value: it has `avg` alone."""
-    return MetricValue(metric, unit, {"avg": found}, n)
-
-
-def statistic(values: NDArray[np.float64], stat: str) -> float | None:
+def statistic(values: Floats, stat: str) -> float | None:
     """One statistic of these values; None where there is none."""
     return _statistics(np.sort(values))[stat]
-
-
-def _percentiles(ascending: NDArray[np.float64]) -> NDArray[np.float64]:
-    """All percentiles of sorted values; a last rounding of the interpolation may not make a higher one the smaller."""
-    found = np.percentile(ascending, list(PERCENTILES.values()))
-    bounded: NDArray[np.float64] = np.maximum.accumulate(np.clip(found, ascending[0], ascending[-1]))
-    return bounded

@@ -110,8 +110,7 @@ def _t(means: Values, shape: Values) -> tuple[float, float]:
     rest = means - along @ np.linalg.lstsq(along, means, rcond=None)[0]
     if rest @ rest <= 1e-18 * (means @ means):
         return (np.inf if np.ptp(means) > 0 else 0.0), float(count)
-    follows = _following(rest, lost=3)
-    effective = count * (1 - follows) / (1 + follows)
+    follows, effective = _following(rest, lost=3)
     if effective < _WALK:
         along, means = np.diff(shape)[:, None], np.diff(means)
     else:
@@ -124,11 +123,12 @@ def _t(means: Values, shape: Values) -> tuple[float, float]:
     return float(abs(part[-1]) / np.sqrt(errors @ errors / (count - 2) * inverse[-1, -1])), effective
 
 
-def _following(rest: Values, *, lost: int) -> float:
-    """How much of an error is in the next one (0 to 1), made up for what fitting takes away (Kendall 1954)."""
+def _following(rest: Values, *, lost: int) -> tuple[float, float]:
+    """How much of an error is in the next one (0 to 1), made up for what fitting takes away (Kendall 1954), and their effective number."""
     count = len(rest)
     found = float(rest[1:] @ rest[:-1] / (rest[:-1] @ rest[:-1]))
-    return min(max((count * found + lost - 1) / (count - lost - 1), 0.0), 1.0)
+    follows = min(max((count * found + lost - 1) / (count - lost - 1), 0.0), 1.0)
+    return follows, count * (1 - follows) / (1 + follows)
 
 
 def _differs(values: Values, end: int) -> bool:
@@ -140,8 +140,7 @@ def _differs(values: Values, end: int) -> bool:
     apart = batch_means(rest, count) - rest.mean()
     if not apart.any():
         return bool(first.mean() != rest.mean())
-    follows = _following(apart, lost=2)
-    effective = count * (1 - follows) / (1 + follows)
+    _, effective = _following(apart, lost=2)
     if effective < _FEWEST_BATCHES:
         return False
     of_rest = apart @ apart / (count - 1) / (1 - 1 / effective) * count / effective  # the long-run variance of one batch

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from aiperf.config.slos import Limit
 from aiperf.metrics.columns import ours
-from aiperf.metrics.events import token_events
-from aiperf.metrics.latency import request_latency
-from aiperf.metrics.rows import ended_ns, good, numbers, of_phase, stamps, where
+from aiperf.metrics.intervals import SETTLED, Sample
+from aiperf.metrics.requests import EVENTS, token_events
+from aiperf.metrics.rows import Rows, batches, ended_ns, good, is_good, numbers, of_run, stamps
 from aiperf.results import Window
 
-_EVENTS = ["chunk_ns", "chunk_channel", "chunk_tokens"]
+_LAST = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,7 +23,7 @@ class RunView:
     """Records of any phase, with their metric columns, the stretch that is judged, and the limits that were promised.
 
     The window is open at its start and closed at its end, so that windows that follow each other add up. `plan` is the plan's
-    own, where the window may be a part of it.
+    own, where the window may be a part of it. What is chosen of the records is read as they are, by column (rows.Rows).
     """
 
     records: pa.Table
@@ -32,44 +32,43 @@ class RunView:
     plan: Window | None = None
 
     @cached_property
-    def run(self) -> pa.Table:
+    def run(self) -> Rows:
         """The records of the phase that is judged."""
-        return of_phase(self.records, "profiling")
+        return of_run(self.records)
 
     @cached_property
-    def judged(self) -> pa.Table:
+    def judged(self) -> Rows:
         """Those of them that distributions are of: sent in the window, where it is only a part of the plan's."""
-        plan, sent = self.plan or self.window, pc.coalesce(self.run["sent_ns"], self.run["started_ns"])
-        wanted = pa.chunked_array([pa.repeat(pa.scalar(value=True), len(self.run))])
-        if self.window.start_ns > plan.start_ns:
-            wanted = pc.fill_null(pc.greater_equal(sent, self.window.start_ns), fill_value=False)
-        if self.window.end_ns < plan.end_ns:
-            wanted = pc.and_(wanted, pc.fill_null(pc.less_equal(sent, self.window.end_ns), fill_value=False))
-        return where(self.run, wanted)
+        plan, (start, end) = self.plan or self.window, (self.window.start_ns, self.window.end_ns)
+        if start <= plan.start_ns and end >= plan.end_ns:
+            return self.run
+        sent = pc.coalesce(self.run["sent_ns"], self.run["started_ns"])
+        low, high = start if start > plan.start_ns else 0, end if end < plan.end_ns else _LAST
+        return Rows(self.run, pc.and_(pc.greater_equal(sent, low), pc.less_equal(sent, high)))
 
     @cached_property
-    def good(self) -> pa.Table:
+    def good(self) -> Rows:
         """The good records of any phase: warm-up hands over without draining, so its last answers fall into the window."""
         return good(self.records)
 
     @cached_property
-    def ended(self) -> pa.Table:
-        """The good records, of any phase, that ended in the window; without the lists of events."""
-        slim = self.good.drop_columns(_EVENTS)
-        times = ended_ns(slim)
+    def ended(self) -> Rows:
+        """The good records, of any phase, that ended in the window."""
+        times = ended_ns(self.records)
         within = pc.and_(pc.greater(times, self.window.start_ns), pc.less_equal(times, self.window.end_ns))
-        return where(slim, pc.fill_null(within, fill_value=False))
+        return Rows(self.records, pc.and_(is_good(self.records), within))
 
     @cached_property
     def shares_within(self) -> NDArray[np.float64]:
         """The share of each good answer's token events that came in the window; an answer without such events counts at its end."""
-        shares = [_shares_within(self.window, batch) for batch in self.good.select(["end_ns", "last_token_ns", *_EVENTS]).to_batches()]
-        return np.concatenate(shares) if shares else np.empty(0)
+        wanted = batches(self.records, ("error", "end_ns", "last_token_ns", *EVENTS))
+        return np.concatenate([np.empty(0), *(_shares_within(self.window, batch) for batch in wanted)])
 
     @cached_property
-    def latencies(self) -> NDArray[np.float64]:
-        """request_latency of the answers that ended in the window, in that order."""
-        return numbers(ours(self.ended, request_latency).take(pc.sort_indices(ended_ns(self.ended))))
+    def border(self) -> float:
+        """How near the window is to the shortest that is believed, by the latencies of what ended in it (intervals.Sample.border)."""
+        found = numbers(ours(self.ended, "request_latency").take(pc.sort_indices(ended_ns(self.ended))))
+        return Sample.of(found).border(SETTLED) if len(found) else 0.0
 
     def a_second(self, amount: float) -> float | None:
         """An amount per second of the window; None where it has no length."""
@@ -89,5 +88,6 @@ def _shares_within(window: Window, batch: pa.RecordBatch) -> NDArray[np.float64]
     total = events.sums(events.tokens)
     arrived = events.sums(events.tokens * ((events.stamp_ns > start) & (events.stamp_ns <= end)))
     times = pc.fill_null(ended_ns(batch), -1).to_numpy(zero_copy_only=False)
-    shares: NDArray[np.float64] = np.divide(arrived, total, out=((times > start) & (times <= end)).astype(np.float64), where=total > 0)
-    return shares
+    shares = np.divide(arrived, total, out=((times > start) & (times <= end)).astype(np.float64), where=total > 0)
+    of_good: NDArray[np.float64] = shares[is_good(batch).to_numpy(zero_copy_only=False)]
+    return of_good

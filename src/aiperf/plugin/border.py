@@ -65,10 +65,7 @@ def _looked_at(entry: PluginEntry, name: str, found: Any, *asked: Any) -> Any:
 
 @contextmanager
 def border(entry: PluginEntry) -> Iterator[None]:
-    """Raises PluginError for anything that is raised within and is no AiperfError, an attempt to end the process included.
-
-    What a plugin from outside prints is logged: standard output is for results.
-    """
+    """Raises PluginError for whatever is raised within but AiperfErrors, even an end of the process; what is printed there is logged."""
     try:
         with nullcontext() if entry.is_builtin else redirect_stdout(_Printed(entry)):
             yield

@@ -1,16 +1,17 @@
-"""The names of plugins as string enums, made when they are first asked for. `enums.pyi` lists those that are built in."""
+"""The names of plugins as string enums, made when somebody asks for any. `enums.pyi` lists those that are built in."""
 
 import enum
 import re
 import threading
 from typing import Any, cast
 
-from aiperf.plugin import lookup, registry
+from aiperf.plugin import plugins, registry
 from aiperf.plugin.types import folded
 
 _made: list[tuple[type["NamedEnum"], str | None]] = []
 """Every enum with its category; None: that of the categories."""
 _lock = threading.RLock()
+__all__ = list[str]()
 
 
 class _Live(enum.EnumType):
@@ -28,7 +29,7 @@ class NamedEnum(enum.StrEnum, metaclass=_Live):
 
 def create_enum(category: str | None, name: str, module: str) -> type[NamedEnum]:
     """An enum of the names of a category (None: of the categories), in the registry's order, that can be pickled as `name` of `module`."""
-    kind = category and lookup.find(category).name
+    kind = category and plugins.find(category).name
     made: type[NamedEnum] = cast("Any", NamedEnum)(name, (), module=module)
     with _lock:
         _renew(made, _names(kind))
@@ -37,17 +38,17 @@ def create_enum(category: str | None, name: str, module: str) -> type[NamedEnum]
 
 
 def refresh() -> None:
-    """Give every enum the names that the registry has now."""
+    """Give every enum the names that the registry has now, and every category its enum."""
+    known: dict[str, str | None] = {"PluginType": None, **{kind.enum: kind.name for kind in plugins.categories().values()}}
     with _lock:
         for made, category in _made:
             _renew(made, _names(category))
-
-
-lookup.watchers.append(refresh)
+        globals().update({name: create_enum(known[name], name, __name__) for name in known.keys() - globals().keys()})
+        __all__[:] = sorted(known)
 
 
 def _names(category: str | None) -> list[str]:
-    return list(registry.current().categories) if category is None else [entry.name for entry in registry.current().entries(category)]
+    return list(plugins.categories()) if category is None else [entry.name for entry in registry.current().entries(category)]
 
 
 def _renew(made: Any, names: list[str]) -> None:
@@ -74,20 +75,5 @@ def identifier(name: str, taken: Any = ()) -> str:
     return identifier(f"{name}_", taken) if found in taken else found
 
 
-def _enums() -> dict[str, str | None]:
-    return {**{kind.enum: kind.name for kind in registry.current().categories.values()}, "PluginType": None}
-
-
-def __getattr__(name: str) -> Any:
-    if name == "__all__":
-        return sorted(_enums())
-    if name.startswith("_") or name not in (known := _enums()):
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    with _lock:
-        if name not in globals():
-            globals()[name] = create_enum(known[name], name, __name__)
-        return globals()[name]
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *_enums()})
+plugins.watchers.append(refresh)
+refresh()

@@ -2,7 +2,7 @@
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import fields
 from typing import Any
@@ -46,35 +46,30 @@ def _answer(found: Any, answer: Any) -> Said:
     "".join(filter(None, (said.reason, said.finish_reason, said.model, said.text))).encode()  # raises for what no file can hold
     if said.error not in (None, *ERRORS):
         raise ValueError(f"an error class that there is not: {said.error!a}")
-    for name, values, end in (("read", said.reads, len(answer.bodies)), ("channel", said.channels, len(CHANNELS))):
-        if wrong := [value for value in values if not 0 <= value < end]:
-            raise ValueError(f"a {name} that there cannot be: {wrong[0]}")
-    _counts(*said.tokens, said.input_tokens, said.output_tokens, said.reasoning_tokens, said.choices)
+    _within(said.reads, "read", len(answer.bodies))
+    _within(said.channels, "channel", len(CHANNELS))
+    _within([*said.tokens, said.input_tokens, said.output_tokens, said.reasoning_tokens, said.choices])
     return said
 
 
-def _counts(*counts: int | None) -> None:
-    if wrong := [count for count in counts if count is not None and not 0 <= count <= LARGEST_COUNT]:
-        raise ValueError(f"a count that there cannot be: {wrong[0]}")
+def _within(values: Sequence[int | None], what: str = "count", end: int = LARGEST_COUNT + 1) -> None:
+    if wrong := [value for value in values if value is not None and not 0 <= value < end]:
+        raise ValueError(f"a {what} that there cannot be: {wrong[0]}")
 
 
 def _turn(found: Any, _: object) -> Turn:
     turn: Turn = _plain(Turn, found)
-    _counts(turn.input_tokens, turn.output_tokens)
+    _within([turn.input_tokens, turn.output_tokens])
     return turn
 
 
-def _array(found: Any, *, ascending: bool = False) -> Any:
+def _numbers(found: Any, asked: Any = None, *, ascending: bool = False) -> Any:
     dtype = getattr(found, "dtype", None)
     if getattr(dtype, "kind", None) not in ("i", "u") or found.ndim != 1:
         raise TypeError(f"no row of whole numbers but {shown(found)}")
     if (found < 0).any() or (ascending and (found[1:] < found[:-1]).any()):
         raise ValueError(f"numbers that are not {'ascending ' if ascending else ''}from 0 on")
-    return found
-
-
-def _counted(found: Any, asked: Any, *, ascending: bool = False) -> Any:
-    if len(_array(found, ascending=ascending)) != len(asked):
+    if asked is not None and len(found) != len(asked):
         raise ValueError(f"{len(found):,} numbers where {len(asked):,} are asked for")
     return found
 
@@ -82,7 +77,7 @@ def _counted(found: Any, asked: Any, *, ascending: bool = False) -> Any:
 def _lengths(found: Any, asked: Any) -> Lengths:
     lengths: Lengths = _is(Lengths, found)
     for counts in (lengths.input_tokens, lengths.output_tokens):
-        _counts(*(int(end(_counted(counts, asked))) for end in (min, max) if len(asked)))
+        _within([int(end(_numbers(counts, asked))) for end in (min, max) if len(asked)])
     return Lengths(lengths.input_tokens, lengths.output_tokens)
 
 
@@ -91,12 +86,8 @@ def _schedule(found: Any, _: object) -> Schedule:
     if not schedule.phases or not all(isinstance(phase, Phase) and phase.name in PHASES for phase in schedule.phases):
         raise ValueError(f"a schedule without phases called {' or '.join(PHASES)}")
     for phase in schedule.phases:
-        _due(phase.due_ns)
+        looked_at("due_ns", phase.due_ns)
     return schedule
-
-
-def _due(found: Any) -> Any:
-    return None if found is None else _array(found, ascending=True)
 
 
 def _says(found: Any) -> frozenset[str]:
@@ -107,9 +98,9 @@ def _says(found: Any) -> frozenset[str]:
 
 _LOOKS: Mapping[str, Callable[..., Any]] = {
     "body": lambda found, _: _is(bytes, found), "answer": _answer, "token_hint": lambda found: re.compile(_is(bytes, found)).pattern,
-    "turn": _turn, "lengths": _lengths, "due_ns": _due, "rows": _counted,
-    "says": _says, "notes": lambda found: tuple(map(str, [found] if isinstance(found, str) else found)),
-    "showing": lambda found, _: _is(AbstractContextManager, found), "reopened": lambda found: _is(int, found), "schedule": _schedule,
-    "offsets": lambda found, count: _counted(found, range(count), ascending=True),
-    "until": lambda found, _: _array(found, ascending=True),
+    "turn": _turn, "lengths": _lengths, "rows": _numbers, "schedule": _schedule, "says": _says, "reopened": lambda found: _is(int, found),
+    "notes": lambda found: tuple(map(str, [found] if isinstance(found, str) else found)),
+    "showing": lambda found, _: _is(AbstractContextManager, found), "until": lambda found, _: _numbers(found, ascending=True),
+    "offsets": lambda found, count: _numbers(found, range(count), ascending=True),
+    "due_ns": lambda found: None if found is None else _numbers(found, ascending=True),
 }  # fmt: skip

@@ -6,9 +6,10 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
-from aiperf.plugin import lookup, registry
+from aiperf.plugin import plugins, registry
 from aiperf.plugin.types import PluginError
 
+_ROOT = files("aiperf.plugin").joinpath("templates")
 _FILES = {
     "pyproject.toml": "pyproject.txt", "src/{module}/__init__.py": "package.txt", "src/{module}/plugins.yaml": "{category}/manifest.txt",
     "src/{module}/{name}.py": "{category}/plugin.txt", "tests/test_{name}.py": "{category}/test.txt",
@@ -17,12 +18,12 @@ _FILES = {
 
 def known() -> list[str]:
     """The categories of which a plugin can be written."""
-    return sorted(one.name for one in files("aiperf.plugin").joinpath("templates").iterdir() if one.is_dir())
+    return sorted(one.name for one in _ROOT.iterdir() if one.is_dir())
 
 
 def write(category: str, name: str, folder: Path | None = None) -> tuple[Path, tuple[str, ...]]:
     """Write a package, by default to `aiperf-NAME`, and say where and which files. Raises PluginError; nothing is overwritten."""
-    kind = lookup.find(category)
+    kind = plugins.find(category)
     if kind.name not in known():
         raise PluginError(f"no package can be begun for {kind.name}; for these it can: {', '.join(known())}")
     _check(name)
@@ -30,10 +31,9 @@ def write(category: str, name: str, folder: Path | None = None) -> tuple[Path, t
         raise PluginError(why)
     project = f"aiperf-{name.replace('_', '-')}"
     folder = folder or Path(project)
-    words = {"category": kind.name, "name": name, "module": f"aiperf_{name}", "project": project}
-    words["class_name"] = name.title().replace("_", "")
-    root = files("aiperf.plugin").joinpath("templates")
-    made = {path.format(**words): root.joinpath(source.format(**words)).read_text(encoding="utf-8") for path, source in _FILES.items()}
+    class_name = name.title().replace("_", "")
+    words = {"category": kind.name, "name": name, "class_name": class_name, "module": f"aiperf_{name}", "project": project}
+    made = {path.format(**words): _ROOT.joinpath(source.format(**words)).read_text(encoding="utf-8") for path, source in _FILES.items()}
     try:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise PluginError(f"{folder} is there already; give another folder: aiperf plugins new {kind.name} {name} DIR")

@@ -77,12 +77,7 @@ class PluginEntry:
 
 @dataclass(frozen=True, slots=True)
 class Category:
-    """A kind of plugin.
-
-    `protocol` is what its classes must fit (`module:Class`; None: nothing uses it yet), `accepts` are protocols that will do
-    as well. Into a category that is `internal` nothing can be registered; `replaced_by` says what does its job here.
-    `shares` is a category with which it has its names in common, `reserved` are names that it cannot have.
-    """
+    """A kind of plugin, as `schemas.CategorySpec` describes it."""
 
     name: str
     enum: str

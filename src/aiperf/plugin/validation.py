@@ -1,6 +1,6 @@
 """Whether what a manifest names is there, by its source, and whether it fits its category: has what the protocol has, to be called so."""
 
-import ast
+import dis
 import inspect
 import re
 import sys
@@ -16,7 +16,6 @@ from typing import Any
 from aiperf.plugin.types import Category
 
 _PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
-_OWN_SCOPE = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda, ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
 _UNSEEN = {"*", "__getattr__"}
 """With one of these a module may hold names that its source does not show."""
 
@@ -57,29 +56,16 @@ def _located(module: str) -> ModuleSpec | str:
 
 @lru_cache(maxsize=64)
 def _names(source: str, file: str) -> set[str]:
-    """Names that are bound at the top level of a module, branches included."""
+    """Names that are bound at the top level of a module, branches included, as its code says that is not run."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        todo: list[ast.AST] = [ast.parse(source, file)]
-    found: set[str] = set()
-    while todo:
-        match node := todo.pop():
-            case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
-                found.add(node.name)
-            case ast.Import() | ast.ImportFrom():
-                found |= {alias.asname or alias.name.partition(".")[0] for alias in node.names}
-            case ast.Name(ctx=ast.Store()):
-                found.add(node.id)
-        if not isinstance(node, _OWN_SCOPE) and not (isinstance(node, ast.AnnAssign) and node.value is None):
-            todo += ast.iter_child_nodes(node)
-    return found
+        code = compile(source, file, "exec", dont_inherit=True)
+    found = {step.argval for step in dis.get_instructions(code) if step.opname in ("STORE_NAME", "STORE_GLOBAL")}
+    return found | {"*"} if ("*",) in code.co_consts else found
 
 
 def unfit(found: Any, kind: Category) -> str | None:
-    """What keeps it from its category, as the end of a sentence that begins with its name; None if nothing does.
-
-    Of several protocols that would do it is held against the one that it is nearest to.
-    """
+    """What keeps it from its category, by its nearest protocol, as the end of a sentence after its name; None if nothing does."""
     try:
         if kind.protocol is None:
             return None if callable(found) else "is neither a class nor a function"

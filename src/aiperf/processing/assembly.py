@@ -1,9 +1,10 @@
 """Follows a spool while it grows, puts the parts of requests together again, and finds the planned ones that no spool knows."""
 
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -39,6 +40,11 @@ class Follower:
         except SpoolError as exc:
             self.damage = str(exc)
 
+    @property
+    def read_bytes(self) -> int:
+        """How far the spool has been read: where what is torn or damaged begins."""
+        return self._reader.offset
+
     def torn(self) -> int:
         """Bytes of a last frame that was never finished; what lies behind damage is reported as damage."""
         return self._reader.torn() if self.damage is None and self._reader.path.exists() else 0
@@ -71,41 +77,21 @@ class Assembly:
     def complete(self, frame: Frame, generator: int) -> Iterator[Whole]:
         """Take a frame in; gives the requests that it completes."""
         for part in frame.rows:
-            if part.request % self._shards != self._shard:
+            if not self.has(part.request):
                 continue
             whole = self._with(part, frame.offset, generator)
             if part.last:
                 self._open.pop(part.request, None)
                 yield whole
 
+    def has(self, number: Any) -> Any:
+        """Whether a request, or each of an array of them, is of this shard."""
+        return number % self._shards == self._shard
+
     def left(self) -> Iterator[Whole]:
         """Requests whose last part never came."""
         yield from self._open.values()
         self._open.clear()
-
-    def missing(self, plan: pa.Table, cut_ns: int | None = None) -> Iterator[Whole]:
-        """The shard's planned requests that never began, because the generator that should have sent them died.
-
-        The plan ends at `cut_ns`, if a stop rule has ended it. `due_ns` is None where no request ties the plan to the clock.
-        """
-        numbers = plan["request"].to_numpy()
-        missing = (numbers % self._shards == self._shard) & ~np.isin(numbers, np.asarray(self.known, dtype=np.int64))
-        if cut_ns is not None:
-            missing &= plan["due_ns"].to_numpy() <= cut_ns
-        start = self._start_ns(plan) if missing.any() else None
-        for batch in plan.filter(pa.array(missing)).to_batches(max_chunksize=_AT_ONCE):
-            for planned in batch.to_pylist():
-                due_ns = None if start is None or planned["due_ns"] is None else start + planned["due_ns"]
-                yield Whole(_unsent(planned), None, due_ns)
-
-    def _start_ns(self, plan: pa.Table) -> int | None:
-        """When the run began: what a sent request's due time is ahead of its planned one."""
-        due = plan["due_ns"]
-        for request, due_ns in self.anchors.values():
-            place = np.flatnonzero(plan["request"].to_numpy() == request)
-            if len(place) and due[int(place[0])].is_valid:
-                return int(due_ns - due[int(place[0])].as_py())
-        return None
 
     def _with(self, part: Exchange, offset: int, generator: int) -> Whole:
         if (whole := self._open.get(part.request)) is None:
@@ -121,6 +107,33 @@ class Assembly:
         if whole.lost:
             part.error, part.reason = part.error or "client", LOST_PART
         return whole
+
+
+def missing(plan: pa.Table, assemblies: Sequence[Assembly], cut_ns: int | None = None) -> Iterator[Whole]:
+    """A shard's planned requests that never began, because the generator that should have sent them died.
+
+    The plan ends at `cut_ns`, if a stop rule has ended it. `due_ns` is None where no request ties the plan to the clock.
+    """
+    numbers = plan["request"].to_numpy()
+    known = np.concatenate([np.asarray(one.known, dtype=np.int64) for one in assemblies])
+    unknown = assemblies[0].has(numbers) & ~np.isin(numbers, known)
+    if cut_ns is not None:
+        unknown &= plan["due_ns"].to_numpy() <= cut_ns
+    start = _start_ns(plan, assemblies) if unknown.any() else None
+    for batch in plan.filter(pa.array(unknown)).to_batches(max_chunksize=_AT_ONCE):
+        for planned in batch.to_pylist():
+            due_ns = None if start is None or planned["due_ns"] is None else start + planned["due_ns"]
+            yield Whole(_unsent(planned), None, due_ns)
+
+
+def _start_ns(plan: pa.Table, assemblies: Sequence[Assembly]) -> int | None:
+    """When the run began: what a sent request's due time is ahead of its planned one."""
+    due = plan["due_ns"]
+    for request, due_ns in (anchor for one in assemblies for anchor in one.anchors.values()):
+        place = np.flatnonzero(plan["request"].to_numpy() == request)
+        if len(place) and due[int(place[0])].is_valid:
+            return int(due_ns - due[int(place[0])].as_py())
+    return None
 
 
 def _unsent(planned: Mapping[str, int]) -> Exchange:

@@ -18,6 +18,7 @@ from aiperf.seams import Said
 from aiperf.spool import MERGED, TOGETHER, USER, VIRTUAL, WHOLE, Exchange
 
 _IS_TOKEN = tuple(channel in TOKEN_CHANNELS for channel in CHANNELS)
+_TOKEN_CODES = tuple(map(CHANNELS.index, TOKEN_CHANNELS))
 _REASONING = CHANNELS.index("reasoning")
 _CHANNEL_NAMES = pa.array(CHANNELS)
 _LATE_ENDS = ("truncated", "reset")
@@ -68,16 +69,29 @@ def _said_all(exchange: Exchange, said: Said) -> bool:
 
 
 def _streamed(exchange: Exchange, said: Said) -> Tokens:
-    stamps, reads = exchange.stamps, said.reads
-    places = [i for i, channel in enumerate(said.channels) if _IS_TOKEN[channel]]
+    places = _places(said.channels)
     if not places:
         return Tokens()
-    ns = [stamps[reads[i]] for i in places]
-    channels = [said.channels[i] for i in places]
+    reads, channels = _picked(said.reads, places), _picked(said.channels, places)
+    ns = list(map(exchange.stamps.__getitem__, reads))
     output = next((at for at, channel in zip(ns, channels) if channel != _REASONING), None)
-    low = _low(exchange, reads[places[0]], at_end=said.at_end[places[0]])
-    coalesced = len(places) - len({reads[i] for i in places})
-    return Tokens(ns, channels, _counts(said, places), ns[0], low, output, ns[-1], coalesced)
+    low = _low(exchange, reads[0], at_end=said.at_end[places[0]])
+    return Tokens(ns, channels, _counts(said, places), ns[0], low, output, ns[-1], len(reads) - len(set(reads)))
+
+
+def _picked(values: Sequence[int], places: Sequence[int]) -> Sequence[int]:
+    """The values at these places; the loops are C's, since this is done for every stream."""
+    return values[places.start : places.stop] if isinstance(places, range) else list(map(values.__getitem__, places))
+
+
+def _places(channels: Sequence[int]) -> Sequence[int]:
+    """Where the events with tokens are; mostly they are of one channel, and one behind the other."""
+    kinds = [channel for channel in _TOKEN_CODES if channel in channels]
+    if len(kinds) == 1:
+        first, count = channels.index(kinds[0]), channels.count(kinds[0])
+        if channels[first : first + count].count(kinds[0]) == count:
+            return range(first, first + count)
+    return [i for i, channel in enumerate(channels) if _IS_TOKEN[channel]]
 
 
 def _whole(exchange: Exchange, said: Said) -> Tokens:
@@ -97,16 +111,16 @@ def _low(exchange: Exchange, read: int, *, at_end: bool) -> int:
     return min(stamp, max(known, default=stamp))
 
 
-def _counts(said: Said, places: Sequence[int]) -> list[int]:
+def _counts(said: Said, places: Sequence[int]) -> Sequence[int]:
     """Tokens an event with tokens, 0 where the server did not say.
 
     What it counted for an event without text (a character not complete yet, the end of the answer) goes to the next
     event with text, or to the last one, so that the sum stays the server's.
     """
-    counts = [said.tokens[i] for i in places]
-    if not any(counts):
+    counts = _picked(said.tokens, places)
+    if not any(counts) or sum(counts) == sum(said.tokens):
         return counts
-    wanted, carried, place = set(places), 0, 0
+    counts, wanted, carried, place = list(counts), set(places), 0, 0
     for i, tokens in enumerate(said.tokens):
         if i in wanted:
             counts[place] += carried
@@ -121,6 +135,8 @@ def _reasoning_tokens(said: Said, tokens: Tokens) -> int | None:
     """As the server counted them; by events where it counted nothing, and null where their share of its count is to be found."""
     if said.reasoning_tokens is not None:
         return said.reasoning_tokens
+    if _REASONING not in tokens.chunk_channel:
+        return None
     counts = [count for count, channel in zip(tokens.chunk_tokens, tokens.chunk_channel) if channel == _REASONING]
     if counts and all(counts):
         return sum(counts)

@@ -1,21 +1,24 @@
 """Turns spools into records while the load is still running; the target of a job."""
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from aiperf import clock
+from aiperf.config.dataset import Tokenizer as Options
+from aiperf.dataset import tokenizer
 from aiperf.endpoints.speaking import spoken
 from aiperf.metrics.asides import as_json
-from aiperf.metrics.columns import with_metrics
-from aiperf.metrics.plugged import tried
+from aiperf.metrics.columns import tried, with_metrics
 from aiperf.plugin import plugins
-from aiperf.processing.assembly import DIED, Assembly, Follower, Whole
-from aiperf.processing.counting import Counting
+from aiperf.processing.assembly import DIED, Assembly, Follower, Whole, missing
 from aiperf.processing.derive import Row, row, table
 from aiperf.processing.task import ProcessTask
-from aiperf.seams import Answer, Channel, Endpoint, Said
+from aiperf.records import PHASES
+from aiperf.seams import Answer, Channel, Endpoint, Said, Tokenizer
 from aiperf.spool import Exchange
 from aiperf.store.parquet import RecordsWriter, read_plan
 
@@ -25,56 +28,62 @@ FINISH = "finish"
 BATCH_ROWS = 4096
 POLL_S = 0.05
 BEAT_NS = clock.SECOND // 2
+_ROOM_CHARS = 4_000_000
+_RUN = PHASES[-1]
+_LOAD = partial(tokenizer.load, say=lambda _: None)  # what is to be said of it was said when prompts were made with it
 
 
 def process_job(channel: Channel, task: ProcessTask) -> None:
     """Follow the spools until the parent says `finish`, write the records, tell what was found; leave no file if the parent is gone."""
-    with RecordsWriter(task.records) as writer:
-        work = Processor(task, writer)
-        if not _follow(channel, work):
-            writer.discard()
-            return
+    with suppress(ParentGoneError), ExitStack() as files:
+        gc.disable()  # what it makes has no circles, and looking for some would take a quarter of its time
+        files.callback(gc.enable)
+        work = Processor(task, files)
+        _follow(Parent(channel, work), work)
         work.finish()
-    channel.tell(work.report())
+        files.close()
+        channel.tell(work.report())
 
 
-def _follow(channel: Channel, work: "Processor") -> bool:
-    """Read until the parent says `finish`, and once more what is there then; false if the parent is gone."""
-    parent = Parent(channel)
-    while parent.listens():
+def _follow(parent: "Parent", work: "Processor") -> None:
+    """Read until the parent says `finish`, and once more what is there then. Raises ParentGoneError."""
+    while True:
+        parent.hear()
         complete, busy = parent.finish, False
         for _ in work.frames():
             busy = True
-            if not parent.listens():
-                return False
+            parent.hear()
         if complete:
-            work.cut_ns = parent.cut_ns
-            return True
+            return
         if not busy:
             clock.sleep(POLL_S)
-    return False
+
+
+class ParentGoneError(Exception):
+    """Nobody is there any more who would want the records."""
 
 
 @dataclass(slots=True)
 class Parent:
-    """Is told twice a second that the processor is there: one that is not heard of when the load is over is ended."""
+    """Is told twice a second how far the processor is: one that is not heard of when the load is over is ended."""
 
     channel: Channel
+    work: "Processor"
     finish: bool = False
-    cut_ns: int | None = None
     at_ns: int = field(default_factory=clock.monotonic_ns)
 
-    def listens(self) -> bool:
-        """Hear whether it says `finish`, and where a stop rule has ended the plan; false if it is gone."""
+    def hear(self) -> None:
+        """Hear whether it says `finish`, and where a stop rule has ended the plan. Raises ParentGoneError."""
         for message in self.channel.told():
             if message == FINISH:
                 self.finish = True
             else:
-                _, self.cut_ns = message
+                _, self.work.cut_ns = message
         if (now := clock.monotonic_ns()) - self.at_ns > BEAT_NS:
             self.at_ns = now
-            self.channel.tell({"alive": True})
-        return not self.channel.closed
+            self.channel.tell({"read_bytes": self.work.read_bytes})
+        if self.channel.closed:
+            raise ParentGoneError
 
 
 @dataclass(slots=True)
@@ -96,58 +105,76 @@ class Tally:
         self.usage_missing += said.output_tokens is None
 
 
-class Processor:
-    """One shard's work: frames in, row groups out. The file is the caller's to close."""
+@dataclass(slots=True)
+class Counting:
+    """Takes texts of rows and counts many at a time; the tokenizer is loaded with the first of them, and never without a name.
 
-    def __init__(self, task: ProcessTask, writer: RecordsWriter) -> None:
-        self._task, self._writer = task, writer
+    `counted` is how many answers of the run were counted.
+    """
+
+    options: Options
+    load: Callable[[Options], Tokenizer] = field(default=_LOAD)
+    counted: int = 0
+    _tokenizer: Tokenizer | None = None
+    _texts: dict[int, str] = field(default_factory=dict)
+    _chars: int = 0
+
+    def take(self, rows: list[Row], said: Said) -> None:
+        """Note what the last row said, if it is a good answer that its server did not count."""
+        if not said.text or self.options.name is None or rows[-1]["error"] is not None:
+            return
+        self._texts[len(rows) - 1] = said.text
+        rows[-1]["reasoning_tokens"] = said.reasoning_tokens  # by events it would not be in proportion to the count
+        self._chars += len(said.text)
+        if self._chars >= _ROOM_CHARS:
+            self.count(rows)
+
+    def count(self, rows: list[Row]) -> None:
+        """Put the counts of what was noted into these rows."""
+        if not self._texts:
+            return
+        if self._tokenizer is None:
+            self._tokenizer = self.load(self.options)
+        for place, ids in zip(self._texts, self._tokenizer.encode(list(self._texts.values()))):
+            rows[place]["output_tokens"] = len(ids)
+            self.counted += rows[place]["phase"] == _RUN
+        self._texts, self._chars = {}, 0
+
+
+class Lane:
+    """What one spool holds of a shard, into a file of its own: the same bytes, whenever and beside whom it is read."""
+
+    def __init__(self, task: ProcessTask, generator: int, files: ExitStack) -> None:
+        self._task, self._generator = task, generator
         self._entry = plugins.get_entry("endpoint", task.endpoint.type)
         self._endpoint: Endpoint = spoken(task.endpoint, model=task.model, exact=False)
-        self._spools = [Follower(path, generator) for generator, path in enumerate(task.spools)]
-        self._assembly = Assembly(task.shard, task.shards)
+        self.spool = Follower(task.spools[generator], generator)
+        self.assembly = Assembly(task.shard, task.shards)
+        self.writer = files.enter_context(RecordsWriter(task.records / f"{generator * task.shards + task.shard:04d}.parquet"))
         self._rows: list[Row] = []
-        self._counting = Counting(task.tokenizer)
-        self._tally = Tally()
-        self.cut_ns: int | None = None
+        self.counting = Counting(task.tokenizer)
+        self.tally = Tally()
 
     def frames(self) -> Iterator[None]:
-        """Work through what has come; yields after each frame, so that the caller can stop."""
-        for spool in self._spools:
-            for frame in spool.frames():
-                for whole in self._assembly.complete(frame, spool.generator):
-                    self._add(whole)
-                yield
+        """Work through what has come; yields after each frame."""
+        for frame in self.spool.frames():
+            for whole in self.assembly.complete(frame, self._generator):
+                self.add(whole)
+            yield
 
-    def finish(self) -> None:
-        """Account for what a generator that died has left: answers without an end, and plans without a request."""
-        for whole in self._assembly.left():
-            whole.exchange.error, whole.exchange.reason = "abandoned", DIED
-            self._add(whole)
-        for whole in self._assembly.missing(read_plan(self._task.plan), self.cut_ns) if self._task.plan is not None else ():
-            self._add(whole)
-        if self._rows or not self._writer.rows:
-            self._flush()
-
-    def report(self) -> dict[str, Any]:
-        """What the parent needs to know; figures of the spools are the same from every shard."""
-        return {
-            "done": True,
-            "records": self._writer.rows,
-            "damaged": [spool.damage for spool in self._spools if spool.damage is not None],
-            "torn_bytes": sum(spool.torn() for spool in self._spools),
-            "clock_step_ns": max((spool.clock_step_ns for spool in self._spools), default=0),
-            **asdict(self._tally),
-            "client_counted": self._counting.counted,
-            "frames": sum(spool.frames_read for spool in self._spools),
-        }
-
-    def _add(self, whole: Whole) -> None:
+    def add(self, whole: Whole) -> None:
+        """Make a request's record."""
         said = self._said(whole.exchange)
         made = row(whole.exchange, said, due_ns=whole.due_ns, generator=whole.generator, plugin=self._aside(said))
-        self._tally.note(made, said)
+        self.tally.note(made, said)
         self._rows.append(made)
-        self._counting.take(self._rows, said)
+        self.counting.take(self._rows, said)
         if len(self._rows) >= BATCH_ROWS:
+            self._flush()
+
+    def finish(self) -> None:
+        """Write what is left; a file is there in any case."""
+        if self._rows or not self.writer.rows:
             self._flush()
 
     def _said(self, exchange: Exchange) -> Said:
@@ -162,14 +189,64 @@ class Processor:
         """The column `plugin`."""
         if said.plugin is None:
             return None
-        written = tried(self._entry, partial(as_json, said.plugin), partial(self._tally.failures.setdefault, "plugin"))
+        written = tried(self._entry, partial(as_json, said.plugin), partial(self.tally.failures.setdefault, "plugin"))
         if written is None:
             return None
-        self._tally.asides_cut += written[1]
+        self.tally.asides_cut += written[1]
         return written[0]
 
     def _flush(self) -> None:
-        self._counting.count(self._rows)
+        self.counting.count(self._rows)
         records = table(self._rows, urls=self._task.urls, model=self._task.model)
-        self._writer.append(with_metrics(records, self._tally.failures))
+        self.writer.append(with_metrics(records, self.tally.failures))
         self._rows = []
+
+
+class Processor:
+    """One shard's work: frames in, row groups out, a lane a spool. The files are closed, or given up, with `files`."""
+
+    def __init__(self, task: ProcessTask, files: ExitStack) -> None:
+        self._task = task
+        self.lanes = [Lane(task, generator, files) for generator in range(len(task.spools))]
+        self.cut_ns = task.cut_ns
+
+    @property
+    def read_bytes(self) -> int:
+        """How far the spools have been read, in all."""
+        return sum(lane.spool.read_bytes for lane in self.lanes)
+
+    def frames(self) -> Iterator[None]:
+        """Work through what has come; yields after each frame, so that the caller can stop."""
+        for lane in self.lanes:
+            yield from lane.frames()
+
+    def finish(self) -> None:
+        """Account for what a generator that died has left: answers without an end, and plans without a request."""
+        for lane in self.lanes:
+            for whole in lane.assembly.left():
+                whole.exchange.error, whole.exchange.reason = "abandoned", DIED
+                lane.add(whole)
+        if self._task.plan is not None:
+            for whole in missing(read_plan(self._task.plan), [lane.assembly for lane in self.lanes], self.cut_ns):
+                self.lanes[0].add(whole)
+        for lane in self.lanes:
+            lane.finish()
+
+    def report(self) -> dict[str, Any]:
+        """What the parent needs to know; figures of the spools are the same from every shard."""
+        lanes, spools = self.lanes, [lane.spool for lane in self.lanes]
+        return {
+            "done": True,
+            "records": sum(lane.writer.rows for lane in lanes),
+            "damaged": [spool.damage for spool in spools if spool.damage is not None],
+            "torn_bytes": [spool.torn() for spool in spools],
+            "read_bytes": [spool.read_bytes for spool in spools],
+            "clock_step_ns": max(spool.clock_step_ns for spool in spools),
+            "samples": {name: text for lane in reversed(lanes) for name, text in lane.tally.samples.items()},
+            "failures": {name: text for lane in reversed(lanes) for name, text in lane.tally.failures.items()},
+            "asides_cut": sum(lane.tally.asides_cut for lane in lanes),
+            "think_tags": sum(lane.tally.think_tags for lane in lanes),
+            "usage_missing": sum(lane.tally.usage_missing for lane in lanes),
+            "client_counted": sum(lane.counting.counted for lane in lanes),
+            "frames": sum(spool.frames_read for spool in spools),
+        }

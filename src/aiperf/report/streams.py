@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -22,9 +23,10 @@ def distinct(names: Sequence[str]) -> list[str]:
 
 def csv_text(names: Sequence[str], batches: Iterable[pa.RecordBatch]) -> Iterator[str]:
     """A line of names, then a line a row; null is an empty cell, lists and the like are JSON in theirs."""
-    yield _lines([names])
-    for batch in batches:
-        yield _lines(map(_text, row) for row in values(batch))
+    for rows in chain([[tuple(names)]], map(values, batches)):
+        out = io.StringIO()
+        csv.writer(out, lineterminator="\n").writerows(map(_text, row) for row in rows)
+        yield out.getvalue()
 
 
 def json_text(names: Sequence[str], batches: Iterable[pa.RecordBatch]) -> Iterator[str]:
@@ -40,12 +42,6 @@ def json_text(names: Sequence[str], batches: Iterable[pa.RecordBatch]) -> Iterat
 def values(batch: pa.RecordBatch) -> list[tuple[Any, ...]]:
     """A batch by rows, as Python's own values."""
     return list(zip(*(column.to_pylist() for column in batch.columns)))
-
-
-def _lines(rows: Iterable[Iterable[Any]]) -> str:
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows(rows)
-    return out.getvalue()
 
 
 def _text(cell: Any) -> Any:

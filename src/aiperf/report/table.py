@@ -24,9 +24,8 @@ _OURS = (*_RATES, *_LATENCIES, *_LENGTHS)
 _MOST_OTHERS = 12
 _HEADINGS = {"ms": "latencies in ms", "tokens": "lengths in tokens"}
 _SAMPLE = 160
-_PROMISE, _FOUND = 62, 30
-_UNEVEN = 2
-"""A stretch with this many times the mean of failures is pointed at."""
+_PROMISE, _FOUND, _UNEVEN = 62, 30, 2
+"""Columns of a promise and of what was found; a stretch with this many times the mean of failures is pointed at."""
 WIDTH = 100
 STATS = ("avg", "p50", "p90", "p99", "p99.9", "max")
 LABEL, CELL, COUNT, VALUE = 37, 9, 9, 24
@@ -66,21 +65,14 @@ def page(colour: bool, columns: int | None, names: Collection[str]) -> Page:
         return Page(colour)
     width = max(columns, _NARROWEST)
     label = min(LABEL, _INDENT + 1 + max(map(len, names), default=0))
-    name_above = _value(width, label) < _LEAST_VALUE
-    label = _INDENT if name_above else label
+    if name_above := (width - label) // 2 < _LEAST_VALUE:
+        label = _INDENT
     gone = _GIVEN_UP[: max(0, len(STATS) - (width - label - COUNT) // CELL)]
-    return Page(colour, width, label, tuple(stat for stat in STATS if stat not in gone), _value(width, label), name_above)
-
-
-def _value(width: int, label: int) -> int:
-    return min(VALUE, (width - label) // 2)
+    return Page(colour, width, label, tuple(stat for stat in STATS if stat not in gone), min(VALUE, (width - label) // 2), name_above)
 
 
 def final(summary: Summary, *, title: str, folder: str, colour: bool = False, columns: int | None = None) -> str:
-    """The whole report as text, without a last line break: distributions, rates, counts, promises, and the verdict at the end.
-
-    `columns` are the terminal's, where one is looked at.
-    """
+    """The whole report as text, without a last line break, the verdict at its end; `columns` are the terminal's, where one is looked at."""
     shown = {*_OURS, *_plugged(summary)}
     on = page(colour, columns, [metric.metric for metric in summary.metrics if metric.metric in shown])
     blocks = (
@@ -125,9 +117,9 @@ def _worth_a_line(tag: str, known: Mapping[str, MetricValue], summary: Summary) 
 
 def _row(metric: MetricValue, on: Page) -> str:
     cells = ("~" * (stat in metric.unsupported) + cell(metric.stats.get(stat)) for stat in on.stats)
-    padded = (text.rjust(CELL) for text in cells)
-    painted = "".join(on.paint(_DIM, text) if "~" in text else text for text in padded)
-    return on.named(_named(metric, on), painted + count(metric.n).rjust(COUNT), bold=metric.metric.startswith("planned_"))
+    painted = "".join(on.paint(_DIM, text) if "~" in text else text for text in (text.rjust(CELL) for text in cells))
+    n = cell(metric.n) if metric.n >= _MILLION else f"{metric.n:,}"
+    return on.named(_named(metric, on), painted + n.rjust(COUNT), bold=metric.metric.startswith("planned_"))
 
 
 def _plugged(summary: Summary) -> list[str]:
@@ -152,13 +144,11 @@ def _rates(summary: Summary, on: Page) -> Iterator[str]:
     shown = [known[tag] for tag in tags if known[tag].stats["avg"] is not None]
     if not shown:
         return
-    run = whole.get("benchmark_duration")
-    length = "" if run is None else f"whole run, {amount(run.stats['avg'])} s"
+    length = f"whole run, {amount(run.stats['avg'])} s" if (run := whole.get("benchmark_duration")) else ""
     yield " " * on.label + f"window of {amount(summary.window.seconds)} s".rjust(on.value) + length.rjust(on.value)
     for metric in shown:
-        beside = whole.get(metric.metric)
-        said = _valued(metric).rjust(on.value) + ("" if beside is None else _valued(beside).rjust(on.value))
-        yield on.named(_named(metric, on), said)
+        beside = filter(None, (metric, whole.get(metric.metric)))
+        yield on.named(_named(metric, on), "".join(_valued(one).rjust(on.value) for one in beside))
 
 
 def _intervals(summary: Summary, on: Page) -> Iterator[str]:
@@ -197,11 +187,12 @@ def _ledger(summary: Summary, on: Page) -> Iterator[str]:
     counts = summary.counts
     always = [f"{name} {counts.get(name, 0):,}" for name in ("planned", "sent", "good", "failed")]
     reasons = [f"{name} {n:,}" for name, n in counts.items() if name.startswith("unsent (") and n]
-    others = [f"{name} {counts[name]:,}" for name in ("abandoned", "cancelled", "waited", "late") if counts.get(name)]
-    before = [f"warm-up {counts['warmup']:,}"] if counts.get("warmup") else []
-    yield from _wrapped("requests: ", " · ".join((*always, *reasons, *others, *before)), on)
+    others = [f"{one} {n:,}" for one in ("abandoned", "cancelled", "waited", "late", "warm-up") if (n := counts.get(one.replace("-", "")))]
+    yield from _wrapped("requests: ", " · ".join((*always, *reasons, *others)), on)
     for name, n in summary.errors.items():
-        yield on.paint(_RED, f"  {name} {n:,}") + _when(name, summary.timeline) + _sample(summary.samples.get(name), on)
+        yield on.paint(_RED, f"  {name} {n:,}") + _when(name, summary.timeline)
+        if body := summary.samples.get(name):
+            yield from _wrapped("    such as ", cut(" ".join(body.split()), _SAMPLE), on)
 
 
 def _when(name: str, timeline: Timeline | None) -> str:
@@ -218,32 +209,23 @@ def _when(name: str, timeline: Timeline | None) -> str:
     return f"{found}, most between {amount(most * timeline.bin_s)} and {amount((most + 1) * timeline.bin_s)} s"
 
 
-def _sample(body: str | None, on: Page) -> str:
-    lines = _wrapped("    such as ", cut(" ".join(body.split()), _SAMPLE), on) if body else ()
-    return "".join(f"\n{line}" for line in lines)
-
-
 def _promises(summary: Summary, on: Page) -> Iterator[str]:
     if not summary.slos:
         return
     yield on.paint(_BOLD, "promises")
-    for slo in summary.slos:
-        yield _promise(slo, on)
+    yield from (_promise(slo, on) for slo in summary.slos)
     if not summary.gate_met:
         said = _wrapped("the gate is not met ", "(goodput.min_fraction, and what is promised over the window)", on)
         yield from (on.paint(_RED, line) for line in said)
 
 
 def _promise(slo: Slo, on: Page) -> str:
-    limit = f"  {slo.metric} {'' if slo.stat == 'each' else slo.stat + ' '}{slo.op} {amount(slo.threshold)} {slo.unit}"
-    if slo.stat == "each" and slo.value is not None:
-        return _beside(limit, f"kept by {share(slo.value)} of the planned", on)
-    seen = "no value" if slo.value is None else f"{amount(slo.value)} {slo.unit}"
-    return _beside(limit, f"{seen.rjust(20)}  {on.paint(_GREEN, 'met') if slo.met else on.paint(_RED, 'not met')}", on)
-
-
-def _beside(limit: str, found: str, on: Page) -> str:
     """What was promised and what was found, below it where the line ends before."""
+    limit = f"  {slo.metric} {'' if slo.stat == 'each' else slo.stat + ' '}{slo.op} {amount(slo.threshold)} {slo.unit}"
+    seen = "no value" if slo.value is None else f"{amount(slo.value)} {slo.unit}"
+    found = f"{seen.rjust(20)}  {on.paint(_GREEN, 'met') if slo.met else on.paint(_RED, 'not met')}"
+    if slo.stat == "each" and slo.value is not None:
+        found = f"kept by {share(slo.value)} of the planned"
     column = min(_PROMISE, on.width - _FOUND)
     return f"{limit.ljust(column)} {found}" if len(limit) <= column else f"{limit}\n    {found.lstrip()}"
 
@@ -253,10 +235,9 @@ def _verdict(summary: Summary, on: Page) -> Iterator[str]:
     if verdict.valid:
         yield on.paint(_GREEN, verdict.word)
     else:
-        lead = f"{verdict.word}: "
-        yield from _wrapped(lead, "these numbers must not be believed, because", on, head=f"{on.paint(_RED, verdict.word)}: ")
+        yield from _wrapped(f"{verdict.word}: ", "these numbers must not be believed, because", on, code=_RED)
     for reason in verdict.reasons:
-        yield from _wrapped(f"  {reason.reason}: ", reason.detail, on, head=on.paint(_BOLD, f"  {reason.reason}: "))
+        yield from _wrapped(f"  {reason.reason}: ", reason.detail, on, code=_BOLD)
         yield from _wrapped("    to change: ", reason.advice, on)
     for reason in verdict.ignored:
         yield from _wrapped(f"ignored: {reason.reason}: ", reason.detail, on)
@@ -264,10 +245,10 @@ def _verdict(summary: Summary, on: Page) -> Iterator[str]:
         yield from _wrapped("note: ", note, on)
 
 
-def _wrapped(lead: str, text: str, on: Page, *, head: str | None = None) -> Sequence[str]:
-    """Text behind a lead, its further lines as far in as the lead is, at most eight columns; `head` is the lead as it is painted."""
+def _wrapped(lead: str, text: str, on: Page, *, code: int = 0) -> Sequence[str]:
+    """Text behind a lead, its further lines as far in as the lead is, at most eight columns; in `code` the lead is painted."""
     lines = textwrap.wrap(lead + text, on.width, subsequent_indent=" " * min(len(lead), 8), break_on_hyphens=False)
-    return lines if head is None else [head + lines[0][len(lead) :], *lines[1:]]
+    return [on.paint(code, lead) + lines[0][len(lead) :], *lines[1:]] if code else lines
 
 
 def cell(value: float | None) -> str:
@@ -277,17 +258,10 @@ def cell(value: float | None) -> str:
     for below, digits in _DIGITS:
         if abs(value) < below:
             return f"{value:,.{digits}f}"
-    return f"{value:,.0f}" if round(abs(value)) < _MILLION else _millions(value)
-
-
-def count(n: int) -> str:
-    """A count for a narrow column: whole below a million."""
-    return f"{n:,}" if n < _MILLION else _millions(n)
-
-
-def _millions(value: float) -> str:
+    if round(abs(value)) < _MILLION:
+        return f"{value:,.0f}"
     millions = value / _MILLION
-    return f"{millions:,.1f}M" if abs(millions) < 1000 else f"{millions:,.0f}M"
+    return f"{millions:,.{0 if abs(millions) >= 1000 else 1}f}M"
 
 
 def amount(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""What chance decides about a request: drawn by the seed and the request's number, so that the order of arrival changes nothing."""
+"""What is known of a request ahead: what chance decides, by seed and number, not by the order of arrival; and whether it can be served."""
 
 import math
 import re
@@ -7,7 +7,7 @@ from fractions import Fraction
 from hashlib import blake2b
 from itertools import accumulate
 
-from aiperf.config.simulator import SHARES, Faults, Speculative
+from aiperf.config.simulator import SHARES, Faults, Simulator, Speculative
 
 FAULTS = tuple(name for name in SHARES if name != "refused")
 """What can go wrong with a request that has reached the server, in the order in which their shares are laid side by side."""
@@ -71,12 +71,17 @@ def noise_factors(variation: float, seed: int, number: int | None) -> tuple[floa
     return math.exp(radius * math.cos(angle) - centre), math.exp(radius * math.sin(angle) - centre)
 
 
-def exponential_factor(seed: int, number: int) -> float:
-    """Exponential, of mean 1."""
-    return -math.log(uniforms(seed, number, b"service")[0])
-
-
 def accepted_drafts(options: Speculative, seed: int, number: int, *, place: int) -> int:
     """How many tokens that are guessed behind this place of an answer are right: each with the same chance, if all before it are."""
     drawn, chance = uniforms(seed, number, b"draft%d" % place)[0], options.acceptance
     return next((right for right in range(options.tokens) if drawn > chance ** (right + 1)), options.tokens)
+
+
+def too_long(options: Simulator, prompt_tokens: int, tokens: int) -> str | None:
+    """Why a request can never be answered, None if it can: all KV memory is smaller than it alone."""
+    if options.kv_blocks is None or prompt_tokens + tokens <= (most := options.kv_blocks * options.block_tokens):
+        return None
+    return (
+        f"This model's maximum context length is {most} tokens (kv_blocks={options.kv_blocks}). "
+        f"However, you requested {prompt_tokens + tokens} tokens ({prompt_tokens} in the prompt, {tokens} in the answer)."
+    )

@@ -1,17 +1,84 @@
-"""An engine that batches, step by step as vLLM's V1 scheduler does it; and several of them behind one address."""
+"""An engine that batches, step by step as vLLM's V1 scheduler does it; its blocks of KV memory; several engines behind one address."""
 
-from collections import deque
+from collections import OrderedDict, deque
 from dataclasses import dataclass, fields, replace
 from heapq import heapify, heappop, heappush
 
 from aiperf.clock import MICROSECOND, MILLISECOND
 from aiperf.config.simulator import Simulator
-from aiperf.simulator.ask import Ask, Emit, Load
-from aiperf.simulator.blocks import Lease, Pool, too_long
-from aiperf.simulator.draws import accepted_drafts
+from aiperf.simulator.draws import accepted_drafts, too_long
+from aiperf.simulator.model import Ask, Emit, Load
 
 _STEPS = 64
-_NOTHING = Lease((), [], 0, 0)
+
+
+@dataclass(slots=True, eq=False)
+class Lease:
+    """What one request holds: blocks that are known by the first hashes of its `chain`, and blocks of its `own`; `room` in tokens."""
+
+    chain: tuple[int, ...]
+    known: list[int]
+    room: int
+    looked: int
+    own: int = 0
+
+
+class Pool:
+    """A number of blocks; None is without limit.
+
+    What a whole block of a prompt stands for is known from the moment that it is taken, and stays known after it is given
+    back, until it is needed for something else: the one that has been idle for longest goes first, of one request's the last.
+    """
+
+    def __init__(self, capacity: int | None, block_tokens: int) -> None:
+        self._capacity, self._size = capacity, block_tokens
+        self._blank = 1 << 60 if capacity is None else capacity
+        self._users: dict[int, int] = {}
+        self._idle: OrderedDict[int, None] = OrderedDict()
+
+    @property
+    def usage(self) -> float:
+        """The share of the blocks that are held."""
+        return 0.0 if self._capacity is None else (self._capacity - self._blank - len(self._idle)) / self._capacity
+
+    def lease(self, chain: tuple[int, ...], tokens: int) -> Lease | None:
+        """A lease of what is known of so many tokens, never all, since one has to be computed; None if the rest would find no room."""
+        most = min(len(chain), (tokens - 1) // self._size)
+        found = next((place for place in range(most) if chain[place] not in self._users), most)
+        awakened = sum(known in self._idle for known in chain[:found])
+        if -(-tokens // self._size) - found > self._blank + len(self._idle) - awakened:
+            return None
+        for known in chain[:found]:
+            self._idle.pop(known, None)
+            self._users[known] += 1
+        return Lease(chain, list(chain[:found]), found * self._size, found)
+
+    def cover(self, lease: Lease, tokens: int) -> bool:
+        """Take blocks until so many tokens fit; False, and nothing is taken, if there are not enough."""
+        count = max(0, -(-(tokens - lease.room) // self._size))
+        if count > self._blank + len(self._idle):
+            return False
+        while count > self._blank:
+            del self._users[self._idle.popitem(last=False)[0]]
+            self._blank += 1
+        self._blank -= count
+        lease.own += count
+        lease.room += count * self._size
+        for known in lease.chain[lease.looked : tokens // self._size]:  # of two blocks with the same text the first one is known
+            lease.looked += 1
+            if known not in self._users:
+                self._users[known] = 1
+                lease.known.append(known)
+                lease.own -= 1
+        return True
+
+    def free(self, lease: Lease) -> None:
+        """Give all of it back."""
+        for known in reversed(lease.known):
+            self._users[known] -= 1
+            if not self._users[known]:
+                self._idle[known] = None
+        self._blank += lease.own
 
 
 @dataclass(slots=True, eq=False)
@@ -22,7 +89,7 @@ class _Sequence:
     emit: Emit
     number: int
     left: int
-    lease: Lease = _NOTHING
+    lease: Lease = Lease((), [], 0, 0)  # noqa: RUF009 - of all that hold nothing yet
     computed: int = 0
     new: int = 0
     goal: int = 0
@@ -96,7 +163,6 @@ class Engine:
         return max(self._now_ns, self._arriving[0][0]) if self._arriving else None
 
     def _forget(self) -> None:
-        """Take those out who are gone."""
         for sequence in self._running:
             if sequence.gone:
                 self._pool.free(sequence.lease)
@@ -110,14 +176,11 @@ class Engine:
         """Decide what the step holds, and with that how long it takes."""
         while self._arriving and self._arriving[0][0] <= now_ns:
             self._waiting.append(heappop(self._arriving)[2])
-        load, options = self._load, self._options
-        preemptions = load.preemptions
-        self._budget, self._cost_ns = options.max_batched_tokens, self._step_ns
+        load, preemptions = self._load, self._load.preemptions
+        self._budget, self._cost_ns = self._options.max_batched_tokens, self._step_ns
         for sequence in self._running:  # who is preempted stands behind, at the end of the list
             self._schedule(sequence)
-        while load.preemptions == preemptions and self._budget > 0 and self._waiting and len(self._running) < options.max_running:
-            if not self._taken_on(self._waiting[0], now_ns):
-                break
+        while load.preemptions == preemptions and self._waiting and self._taken_on(now_ns):
             self._schedule(self._running[-1])
         load.steps += 1
         self._end_ns = now_ns + round(self._cost_ns)
@@ -144,9 +207,12 @@ class Engine:
                 return False
         return True
 
-    def _taken_on(self, sequence: _Sequence, now_ns: int) -> bool:
+    def _taken_on(self, now_ns: int) -> bool:
         """Whether the first in the queue is running now."""
-        ask, load = sequence.ask, self._load
+        if self._budget <= 0 or len(self._running) >= self._options.max_running:
+            return False
+        sequence, load = self._waiting[0], self._load
+        ask = sequence.ask
         sequence.goal = ask.prompt_tokens + ask.tokens - sequence.left
         lease = self._pool.lease(ask.blocks if self._options.prefix_cache else (), sequence.goal)
         if lease is None:

@@ -1,5 +1,6 @@
 """The same server in this process, on a clock that jumps: bodies, model and answers are those of the sockets, without them."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,8 +11,8 @@ from aiperf.config.endpoint import Endpoint as Options
 from aiperf.config.simulator import Simulator
 from aiperf.errors import MeasureError
 from aiperf.seams import Flights, Loop, Response
+from aiperf.simulator.answers import Request
 from aiperf.simulator.draws import refused_places
-from aiperf.simulator.exchange import Request
 from aiperf.simulator.service import Service
 from aiperf.spool import PART_BYTES, VIRTUAL, Exchange
 from aiperf.transports.origin import Origin
@@ -31,23 +32,19 @@ class MemoryServer:
         self.service = Service(options, self._wake, now=loop.now_ns, monotonic=loop.monotonic_ns)
         every, self._refused = refused_places(options.faults, options.seed)
         self.urls = (URL,) * every
-        self._armed: int | None = None
-
-    def close(self) -> None:
-        """Write what is left of the log."""
-        self.service.close()
+        self._armed = math.inf
+        self.close = self.service.close
 
     def __call__(self, url: str, body: bytes | None = None, *, timeout_s: float = 5.0) -> Response:
         """A GET or POST, a tenth of a virtual second after the one before. Raises MeasureError where no answer comes in time."""
-        came: list[bool] = []
-        self.loop.at(self.loop.monotonic_ns() + _AFTER_NS, lambda: came.append(True))
-        self.loop.run(lambda: bool(came))
-        said = Exchange(-1)
-        line = MemoryLine(self, said, 1 << 24)
-        late = f"no answer in time ({timeout_s:g} s)"
-        self.loop.at(self.loop.monotonic_ns() + round(timeout_s * SECOND), lambda: line.fail("timeout_total", late))
-        path = url.removeprefix(URL).encode()
-        self.begin(line, Request(b"GET" if body is None else b"POST", path, None, body or b"", self.loop.now_ns()))
+        said, method, path = Exchange(-1), b"GET" if body is None else b"POST", url.removeprefix(URL).encode()
+
+        def ask() -> None:
+            line, late = MemoryLine(self, said, 1 << 24), f"no answer in time ({timeout_s:g} s)"
+            self.loop.at(self.loop.monotonic_ns() + round(timeout_s * SECOND), lambda: line.land("timeout_total", late))
+            self.begin(line, Request(method, path, None, body or b"", line.heard))
+
+        self.loop.at(self.loop.monotonic_ns() + _AFTER_NS, ask)
         self.loop.run(lambda: said.end is not None)
         if said.error is not None or said.status is None:
             raise MeasureError(f"{url}: {said.reason}")
@@ -60,18 +57,18 @@ class MemoryServer:
     def begin(self, line: "MemoryLine", request: Request, place: int = 0) -> None:
         """Bring a request before the service; `place` is that of its address among `urls`."""
         if place in self._refused:
-            line.fail("connect", f"{URL}: Connection refused")
+            line.land("connect", f"{URL}: Connection refused")
         else:
             self.service.serve(line, request)
 
     def _wake(self, due_ns: int | None) -> None:
-        if due_ns is not None and (self._armed is None or due_ns < self._armed):
+        if due_ns is not None and due_ns < self._armed:
             self._armed = due_ns
             self.loop.at(due_ns, self._pump)
 
     def _pump(self) -> None:
-        if self._armed is not None and self._armed <= self.loop.monotonic_ns():
-            self._armed = None
+        if self._armed <= self.loop.monotonic_ns():
+            self._armed = math.inf
             self.service.pump()
 
 
@@ -112,12 +109,12 @@ class MemoryTransport:
         for line in list(self._lines.values()):
             late = overdue(line.exchange, self._limits, now=now, heard=line.heard, connecting=False)
             if late is not None:
-                line.fail(*late)
+                line.land(*late)
 
     def abandon(self, error: str, reason: str) -> None:
         """End whatever is in flight with this class and reason."""
         for line in list(self._lines.values()):
-            line.fail(error, reason)
+            line.land(error, reason)
 
     def close(self) -> None:
         """Nothing is open."""
@@ -148,7 +145,7 @@ class MemoryLine:
         try:
             piece = parsed.feed(data)
         except httptools.HttpParserError:
-            self.fail("malformed", "the answer is no HTTP")
+            self.land("malformed", "the answer is no HTTP")
             return
         exchange = self.exchange
         exchange.status, exchange.content_type = parsed.status, parsed.content_type
@@ -172,26 +169,29 @@ class MemoryLine:
         """The answer is good if it is whole."""
         self.busy = None
         if self._parsed is not None and self._parsed.complete:
-            self._land()
+            self.land()
         else:
             self._lost("closed", "truncated")
 
     def cork(self) -> None:
-        """Nothing is held back in memory."""
+        """Nothing can cross an end in memory, since each request has a line of its own."""
 
-    def leave_if_idle(self) -> None:
-        """It is: each request has a line of its own."""
+    leave_if_idle = cork
 
     def reset(self) -> None:
         """Break off."""
         self._lost("reset", "reset")
 
-    def fail(self, error: str, reason: str) -> None:
-        """End the request with this class."""
-        if self._parsed is not None:
-            self.exchange.error, self.exchange.reason = error, reason
-            self.heard = self._server.loop.now_ns()
-            self._land()
+    def land(self, error: str | None = None, reason: str | None = None) -> None:
+        """End the request, with this class if it failed; nothing if it is over already."""
+        parsed, exchange, self._parsed = self._parsed, self.exchange, None
+        if parsed is None:
+            return
+        parsed.release()
+        exchange.error, exchange.reason, exchange.end = error, reason, self._server.loop.now_ns()
+        self._server.service.gone(self)
+        if self._flights is not None:
+            self._flights.landed(exchange)
 
     def _keep(self, piece: bytes, now: int) -> None:
         exchange = self.exchange
@@ -202,22 +202,11 @@ class MemoryLine:
         exchange.bodies.append(piece)
         self._size += len(piece)
         if self._size > self._most:
-            self.fail("too_large", f"more than {self._most} bytes")
+            self.land("too_large", f"more than {self._most} bytes")
         elif self._flights is not None and self._size - self._cut >= PART_BYTES:
             self._cut = self._size
             self._flights.part(exchange)
 
     def _lost(self, how: str, error: str) -> None:
-        if self.exchange.first_byte is None:
-            self.fail("reset", f"{how} before the first byte")
-        else:
-            self.fail(error, f"{how} in the middle of the answer")
-
-    def _land(self) -> None:
-        parsed, self._parsed = self._parsed, None
-        if parsed is not None:
-            parsed.release()
-        self.exchange.end = self.heard
-        self._server.service.gone(self)
-        if self._flights is not None:
-            self._flights.landed(self.exchange)
+        early = self.exchange.first_byte is None
+        self.land("reset" if early else error, f"{how} before the first byte" if early else f"{how} in the middle of the answer")

@@ -16,6 +16,7 @@ from duckdb import DuckDBPyConnection
 from aiperf import clock
 from aiperf.errors import ConfigError, MeasureError
 from aiperf.store import tables
+from aiperf.store.campaign import NewerSchemaError
 from aiperf.store.rows import Derived, Sweep, Trial, rows, trial_id
 from aiperf.store.tables import NAME, SCHEMA_VERSION
 from aiperf.store.whole import unfinished
@@ -23,10 +24,6 @@ from aiperf.store.whole import unfinished
 _STORAGE = "(BLOCK_SIZE 16384, STORAGE_VERSION 'v1.4.0')"
 """Small blocks keep a campaign of one trial below 300 KB; the oldest version that we ask for can read the file."""
 _PATIENCE_S, _LOOK_S = 2.0, 0.05
-
-
-class NewerSchemaError(ConfigError):
-    """A file that another version of aiperf wrote, whose tables this one may misread."""
 
 
 def commit(folder: Path, sweep: Sweep, trials: Sequence[Trial] = (), *, derived: Sequence[Derived] = ()) -> None:
@@ -120,7 +117,8 @@ def _writer(path: Path, part: Path) -> Iterator[DuckDBPyConnection]:
             for statement in ("CHECKPOINT campaign", "USE memory", "DETACH campaign"):
                 connection.execute(statement)
     except (duckdb.OperationalError, duckdb.FatalException) as exc:
-        raise MeasureError(f"{path}: cannot be written ({first_line(exc)})") from exc
+        hint = "; remove it, and `aiperf report DIR --from report` makes it anew" if "not a valid" in str(exc) else ""
+        raise MeasureError(f"{path}: cannot be written ({first_line(exc)}){hint}") from exc
     finally:
         with suppress(OSError):  # the first refusal is the one to tell
             log.unlink(missing_ok=True)

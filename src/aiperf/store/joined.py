@@ -3,9 +3,11 @@
 Only what the statement names is loaded, into a database in memory that then sees no file but the campaigns' own records.
 """
 
+import json
 import os
+import re
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,8 +19,8 @@ import pyarrow as pa
 from duckdb import DuckDBPyConnection, DuckDBPyRelation
 
 from aiperf.errors import AiperfError, ConfigError
-from aiperf.store import aggregate, statement, tables
-from aiperf.store.aggregate import NewerSchemaError
+from aiperf.store import aggregate, tables
+from aiperf.store.campaign import NewerSchemaError
 from aiperf.store.tables import NAME, POINTS, TABLES, TRIAL
 
 KNOWN = (*TABLES, "points", "records")
@@ -26,6 +28,13 @@ _MEMORY = "1GB"
 _MOST_WORKERS = 4
 _ROWS = 10_000
 _CAMPAIGN = pa.field("campaign", pa.string())
+
+_READS = frozenset(("select", "with", "from", "pivot", "pivot_wider", "unpivot", "pivot_longer", "values", "table"))
+_CHANGES = ("DELETE_", "INSERT_", "UPDATE_", "MERGE_")
+_CHANGE_INSIDE = re.compile(r"[()]\s*(delete|insert|update|merge)\b")
+_UNREAD = re.compile(r"""'[^']*'|"[^"]*"|--[^\n]*|/\*.*?\*/""", re.DOTALL)
+"""Texts, quoted names and comments: no keyword is in them."""
+_MOST_LINES = 8
 
 
 class Source(NamedTuple):
@@ -69,7 +78,7 @@ def asked(sql: str, sources: Sequence[Source]) -> Iterator[Answer]:
     Raises ConfigError for a statement that does not read or cannot be run, and for a campaign of a newer schema.
     """
     with duckdb.connect() as connection, tempfile.TemporaryDirectory(prefix="aiperf-query-") as spill:
-        wanted = statement.named_tables(connection, sql, KNOWN)
+        wanted = named_tables(connection, sql, KNOWN)
         connection.execute(f"SET memory_limit = '{_MEMORY}'")
         connection.execute(f"SET temp_directory = {tables.text(spill)}")
         loaded = _load(connection, sources, wanted)
@@ -97,10 +106,10 @@ def _as_mistakes() -> Iterator[None]:
     try:
         yield
     except duckdb.PermissionException as exc:
-        raise ConfigError(f"{statement.complaint(exc)}\na query reads the campaigns' tables and no other file") from exc
+        raise ConfigError(f"{_complaint(exc)}\na query reads the campaigns' tables and no other file") from exc
     except (duckdb.Error, pa.ArrowException, OSError) as exc:
         known = f"\ntables: {', '.join(KNOWN)}" if str(exc).startswith("Catalog Error: Table") else ""
-        raise ConfigError(statement.complaint(exc) + known) from exc
+        raise ConfigError(_complaint(exc) + known) from exc
 
 
 def _relation(connection: DuckDBPyConnection, sql: str) -> DuckDBPyRelation:
@@ -196,3 +205,50 @@ def _united(rows: list[dict[str, Any]]) -> pa.Table:
         row |= {name: repr(row[name]).removesuffix(".0") for name in texts & row.keys() if isinstance(row[name], float)}
     kinds = [pa.field(name, pa.string() if name in texts else pa.float64()) for name in params]
     return pa.Table.from_pylist(rows, pa.schema([_CAMPAIGN, *POINTS][: len(TRIAL) + 1] + kinds + [*POINTS][len(TRIAL) :]))
+
+
+def named_tables(connection: DuckDBPyConnection, sql: str, known: Collection[str]) -> frozenset[str]:
+    """Which of the known tables a statement may read. Raises ConfigError for what does not read, is several, or cannot be understood."""
+    try:
+        statements = duckdb.extract_statements(sql)
+    except duckdb.Error as exc:
+        raise ConfigError(_complaint(exc)) from exc
+    if not statements:
+        raise ConfigError("query: the statement is empty; `aiperf query` alone shows examples")
+    plain = _UNREAD.sub(" ", sql.lower())
+    if len(statements) > 1 and ";" in plain.rstrip("; \t\r\n"):  # before DuckDB 1.5 a PIVOT alone is several
+        raise ConfigError("query: one statement at a time, please")
+    found = json.loads(connection.execute("SELECT json_serialize_sql(?)", [sql]).fetchall()[0][0])
+    if found["error"]:  # a PIVOT: known by its words, which may be too many but never too few
+        change, word = _CHANGE_INSIDE.search(plain), re.findall(r"\w+", plain)[0]
+        if change or word not in _READS:
+            raise ConfigError(_only_reads(change[1] if change else word))
+        return frozenset(re.findall(r"\w+", sql.lower())) & frozenset(known)
+    nodes = list(_nodes(found["statements"]))
+    if changes := next((kind for node in nodes if (kind := str(node.get("type"))).startswith(_CHANGES)), None):
+        raise ConfigError(_only_reads(changes.partition("_")[0]))
+    return frozenset(str(node["table_name"]).lower() for node in nodes if "table_name" in node) & frozenset(known)
+
+
+def _complaint(exc: Exception) -> str:
+    """What DuckDB says about a statement: what is wrong, names that are near, the line and where in it."""
+    said, mark, place = str(exc).strip().partition("\n\nLINE ")
+    kind, colon, rest = said.partition(" Error: ")
+    lines = (rest if colon and "\n" not in kind else said).splitlines()
+    lines = [*lines[:_MOST_LINES], "\t…"] if len(lines) > _MOST_LINES else lines
+    return "query: " + "\n".join(line for line in lines if line.strip()) + (f"\nLINE {place}" if mark else "")
+
+
+def _only_reads(word: str) -> str:
+    return f"query: {word.upper()} is refused: a query only reads (SELECT, WITH, FROM, PIVOT, DESCRIBE, SUMMARIZE)"
+
+
+def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict):
+            yield node
+            waiting += node.values()
+        elif isinstance(node, list):
+            waiting += node

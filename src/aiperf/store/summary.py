@@ -14,9 +14,10 @@ from typing import Any
 
 import msgspec
 
-from aiperf.errors import MeasureError
+from aiperf.errors import ConfigError
 from aiperf.finite import scrub_non_finite
 from aiperf.results import STATS, MetricValue, Slo, Summary, Timeline, Verdict, Window
+from aiperf.store.campaign import NewerSchemaError
 from aiperf.store.whole import whole
 
 SCHEMA_VERSION = "1.2"
@@ -40,16 +41,16 @@ def export_csv(summary: Summary, trial: Path, /, *, name: str, records: Path) ->
 def read_named(path: Path) -> tuple[str, Summary]:
     """The experiment's name and the summary in a summary.json.
 
-    Raises MeasureError for a file that is none, or is of a schema with another first number.
+    Raises ConfigError for a file that is none, or is of a schema with another first number.
     """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         major = str(found["schema_version"]).partition(".")[0]
         if major != SCHEMA_VERSION.partition(".")[0]:
-            raise MeasureError(f"{path}: schema_version is {found['schema_version']}, this version of aiperf reads {SCHEMA_VERSION}")
+            raise NewerSchemaError(f"{path}: schema_version is {found['schema_version']}, this version of aiperf reads {SCHEMA_VERSION}")
         return str(found["name"]), _summary(found)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
-        raise MeasureError(f"{path}: no summary that can be read ({type(exc).__name__}: {exc})") from exc
+        raise ConfigError(f"{path}: no summary that can be read ({type(exc).__name__}: {exc})") from exc
 
 
 def as_dict(summary: Summary, *, name: str) -> dict[str, Any]:

@@ -11,10 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import pyarrow as pa
 
-from aiperf.plugin.metrics import of_requests
+from aiperf.plugin.plugins import of_requests
 from aiperf.records import SCHEMA
+from aiperf.store import campaign
 
-NAME = "sweep.duckdb"
+NAME = campaign.TABLES
 SCHEMA_VERSION = "1.0"
 """Stored in the table `about`; who reads accepts the same first number."""
 

@@ -6,19 +6,11 @@
 The plugin is installed or registered. Some suites need more than its name, as an endpoint's `answers`: see theirs.
 """
 
-# ruff: noqa: E402 - pytest shows what an assertion saw in modules that it was told of before their import
-
 try:
     import pytest
 except ImportError as exc:
     raise ImportError("aiperf.testing needs pytest, which is not installed") from exc
 
-pytest.register_assert_rewrite(f"{__name__}.planned", f"{__name__}.played")
+pytest.register_assert_rewrite(f"{__name__}.contracts")
 
-from aiperf.testing.planned import ArrivalsContract, ComposerContract, LoaderContract, SamplerContract, StrategyContract
-from aiperf.testing.played import ClusterContract, EndpointContract, ExporterContract, MetricContract, RunMetricContract, ScreenContract
-
-__all__ = [
-    "ArrivalsContract", "ClusterContract", "ComposerContract", "EndpointContract", "ExporterContract", "LoaderContract",
-    "MetricContract", "RunMetricContract", "SamplerContract", "ScreenContract", "StrategyContract",
-]  # fmt: skip
+from aiperf.testing.contracts import *  # noqa: E402, F403 - it shows what an assertion saw in modules that it was told of before their import

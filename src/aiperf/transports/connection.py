@@ -22,11 +22,16 @@ from aiperf.spool import PART_BYTES, PART_READS, Exchange
 from aiperf.transports import stamps
 from aiperf.transports.origin import Origin
 from aiperf.transports.response import Response
+from aiperf.transports.stamps import ROOM
+from aiperf.transports.stamps import stamp as stamp_of
 from aiperf.transports.tls import Cipher, record_end
 
 SIZE = 65536
 HEAD_BYTES = 256 * 1024
 _CONNECTING, _SHAKING, _BUSY, _IDLE, _CLOSED = range(5)
+_WRITABLE = select.EPOLLOUT
+_NONE = (b"", b"")
+_ONE_SEGMENT = (spool.DRAINED, spool.TOGETHER)
 _IN_PROGRESS = (errno.EINPROGRESS, errno.EWOULDBLOCK)
 
 
@@ -64,7 +69,7 @@ class Connection:
         self.urgent = False
         self._state = _CLOSED
         self.exchange: Exchange | None = None
-        self._request: tuple[bytes, bytes] = (b"", b"")
+        self._request: tuple[bytes, bytes] = _NONE
 
     @property
     def connecting(self) -> bool:
@@ -78,10 +83,11 @@ class Connection:
 
     def begin(self, exchange: Exchange, head: bytes, body: bytes) -> None:
         """Send a request on this connection, which is new or idle."""
+        home = self._home
         self.exchange, self._request = exchange, (head, body)
         self._size = self._cut_size = 0
-        self.urgent = self._home.hint is not None
-        self.heard = self._home.now()
+        self.urgent = home.hint is not None
+        self.heard = home.now()
         if exchange.started is None:  # it is set where the request goes out once more, on a new connection
             exchange.started = self.heard
         exchange.reused = self._state == _IDLE
@@ -94,12 +100,12 @@ class Connection:
     def ready(self, mask: int, low_ns: int) -> None:
         """The loop's word that something can be read or written."""
         if self._state == _BUSY:
-            if mask & ~select.EPOLLOUT:  # first, since a server may refuse a body before it has it, and close
+            if mask != _WRITABLE:  # first, since a server may refuse a body before it has it, and close
                 if self.urgent:
                     self._read_first(low_ns)
                 else:
                     self._read()
-            if mask & select.EPOLLOUT and self._out:
+            if mask & _WRITABLE and self._out:
                 self._flush()
         elif self._state == _IDLE:
             self._idle_read()
@@ -188,24 +194,25 @@ class Connection:
         exchange = self.exchange
         assert exchange is not None  # noqa: S101 - only a request brings us here
         self._state = _BUSY
-        cipher = self._cipher
+        now = self._home.now
         if self.urgent:
             self._segments = stamps.segments_in(self._sock)
-        buffers = (head, body) if cipher is None else (cipher.seal(head + body),)
+        if self._cipher is not None:
+            head, body = self._cipher.seal(head + body), b""
         self._before = self._written
-        exchange.sent = self.heard = self._home.now()
+        exchange.sent = self.heard = now()
         try:
-            gone = self._sock.sendmsg(buffers)
+            gone = self._sock.sendmsg((head, body))
         except BlockingIOError:
             gone = 0
         except OSError as exc:
             self._broken(exc, " while sending")
             return
         self._written += gone
-        if gone == sum(map(len, buffers)):
-            exchange.body_sent = self._home.now()
+        if gone == len(head) + len(body):
+            exchange.body_sent = now()
             return
-        self._out = memoryview(b"".join(buffers))[gone:]
+        self._out = memoryview(head + body)[gone:]
         self._home.sockets.want_write(self._sock.fileno(), True)
 
     def _flush(self) -> None:
@@ -227,13 +234,13 @@ class Connection:
     def _read(self) -> None:
         """All that waits."""
         try:
-            data, ancillary, _, _ = self._sock.recvmsg(SIZE, stamps.ROOM)
+            data, ancillary, _, _ = self._sock.recvmsg(SIZE, ROOM)
         except BlockingIOError:
             return
         except OSError as exc:
             self._broken(exc)
             return
-        stamp = stamps.stamp(ancillary)
+        stamp = stamp_of(ancillary)
         if stamp is None:
             self._take(data, self._home.now(), spool.USER, 0)
         else:
@@ -252,31 +259,32 @@ class Connection:
                     self._take(self._sock.recv(len(data)), stamp, spool.TOGETHER, low)
                     return
                 behind = self._peek(end + 1)[1]  # before the read: a merge meanwhile may cost the proof, not fake it
-                data, ancillary, _, _ = self._sock.recvmsg(end, stamps.ROOM)
+                data, ancillary, _, _ = self._sock.recvmsg(end, ROOM)
             except BlockingIOError:
                 return
             except OSError as exc:
                 self._broken(exc)
                 return
-            stamp = stamps.stamp(ancillary)
+            stamp = stamp_of(ancillary)
             if stamp is None or behind is None:
                 self._take(data, self._home.now(), spool.USER, low)
             else:
                 self._take(data, stamp, spool.APART if stamp < behind else spool.MERGED, low)
 
     def _peek(self, size: int) -> tuple[bytes, int | None]:
-        data, ancillary, _, _ = self._sock.recvmsg(size, stamps.ROOM, socket.MSG_PEEK)
-        return data, stamps.stamp(ancillary)
+        data, ancillary, _, _ = self._sock.recvmsg(size, ROOM, socket.MSG_PEEK)
+        return data, stamp_of(ancillary)
 
     def _take(self, data: bytes, stamp: int, kind: int = spool.WHOLE, low: int = 0) -> None:
         """Parse a read, keep its body bytes and what is known of their arrival."""
         exchange, response = self.exchange, self._response
         assert exchange is not None  # noqa: S101 - only a busy connection reads
+        cipher = self._cipher
         if data:
             self.heard = stamp
         try:
-            plain = data if self._cipher is None else self._cipher.open(data)
-            if plain and exchange.first_byte is None:
+            plain = data if cipher is None else cipher.open(data)
+            if exchange.first_byte is None and plain:
                 exchange.first_byte = stamp
             piece = response.feed(plain)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as exc:
@@ -285,19 +293,20 @@ class Connection:
         except ssl.SSLError as exc:
             self.fail("tls", exc.reason or str(exc))
             return
-        if plain and kind in (spool.DRAINED, spool.TOGETHER):  # what TLS says for itself may have been counted when we wrote
-            self._segments += 1
+        if kind and plain:
+            self._segments += kind in _ONE_SEGMENT  # what TLS says for itself may have been counted when we wrote
+            exchange.marks += (len(exchange.stamps), kind, low) if piece else ()
         if piece:
-            self._keep(exchange, piece, stamp, kind=kind, low=low)
-        if not response.headed or response.complete or not data or self._cipher is not None or self._size > self._home.most_bytes:
-            self._settle(exchange, closed=not data or (self._cipher is not None and self._cipher.shut))
+            self._keep(exchange, piece, stamp)
+        if response.complete or not response.headed or not data or cipher is not None or self._size > self._home.most_bytes:
+            self._settle(exchange, closed=not data or (cipher is not None and cipher.shut))
 
     def _settle(self, exchange: Exchange, *, closed: bool) -> None:
         """See whether the answer is over, and how."""
         if self._response.complete:
             self._done(exchange, reusable=self._response.keep_alive and not closed)
-        elif closed and self._response.ended_by_close():
-            self.heard = self._home.now()  # the close is the end of the message, and has no stamp
+        elif closed and self._response.headed and not self._response.framed:  # the close is a proper end
+            self.heard = self._home.now()  # it has no stamp
             self._done(exchange, reusable=False)
         elif closed:
             self._lost("closed", shut=True)
@@ -306,9 +315,7 @@ class Connection:
         elif self._response.head_bytes > HEAD_BYTES:
             self.fail("too_large", f"more than {HEAD_BYTES} bytes of headers")
 
-    def _keep(self, exchange: Exchange, piece: bytes, stamp: int, *, kind: int, low: int) -> None:
-        if kind:
-            exchange.marks += (len(exchange.stamps), kind, low)
+    def _keep(self, exchange: Exchange, piece: bytes, stamp: int) -> None:
         if exchange.first_body is None:
             exchange.first_body = stamp
         exchange.stamps.append(stamp)
@@ -342,7 +349,7 @@ class Connection:
 
     def _over(self, exchange: Exchange) -> None:
         self._head(exchange)
-        self.exchange, self.urgent, self._out, self._request = None, False, b"", (b"", b"")
+        self.exchange, self.urgent, self._out, self._request = None, False, b"", _NONE
         self._home.over(self, exchange)
 
     def _broken(self, exc: OSError, doing: str = "") -> None:
@@ -357,9 +364,9 @@ class Connection:
         """
         exchange = self.exchange
         assert exchange is not None  # noqa: S101 - only a request brings us here
-        if shut and exchange.reused and exchange.first_byte is None and self._none_taken():
+        if shut and exchange.reused and exchange.first_byte is None and stamps.bytes_acked(self._sock) <= self._before + 1:
             self.close()
-            request, self.exchange, self._request = self._request, None, (b"", b"")
+            request, self.exchange, self._request = self._request, None, _NONE
             exchange.sent = exchange.body_sent = None
             self._home.again(exchange, *request)
             return
@@ -369,11 +376,6 @@ class Connection:
             self.fail("truncated", "closed in the middle of the answer")
         else:
             self.fail("reset", f"{why or 'reset'} in the middle of the answer")
-
-    def _none_taken(self) -> bool:
-        """Whether the other side has acknowledged nothing of this request: it had closed before the first byte came."""
-        acked = stamps.bytes_acked(self._sock)
-        return acked is not None and acked <= self._before + 1
 
     def _idle_read(self) -> None:
         """Something on an idle connection: the other side has closed it, or speaks out of turn."""

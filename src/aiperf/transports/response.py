@@ -10,17 +10,21 @@ _EVENT_END = re.compile(rb"\n\r?\n|\r\r")
 class Response:
     """Parses the answers of a connection, one after the other. Bodies may be chunked, length-delimited or close-delimited."""
 
-    __slots__ = ("_framed", "_parser", "_piece", "complete", "content_type", "head_bytes", "headed", "keep_alive", "status")
+    __slots__ = (
+        "_parser", "_pieces", "complete", "content_type", "framed", "head_bytes", "headed", "keep_alive", "on_body", "status",
+    )  # fmt: skip
 
     def __init__(self) -> None:
+        self._pieces = list[bytes]()
+        self.on_body = self._pieces.append  # for the parser
         self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
         self.begin()
 
     def begin(self) -> None:
         """Await the next answer."""
-        self._piece: bytes | None = None
+        self._pieces.clear()
         self.head_bytes = 0
-        self.headed = self.complete = self.keep_alive = self._framed = False
+        self.headed = self.complete = self.keep_alive = self.framed = False
         self.status: int | None = None
         self.content_type: str | None = None
 
@@ -30,16 +34,16 @@ class Response:
 
     def feed(self, data: bytes) -> bytes | None:
         """The body bytes in what was read, framing removed. Raises httptools.HttpParserError for what is no HTTP."""
-        self._piece = None
         if not self.headed:
             self.head_bytes += len(data)
         if data and self._parser is not None:
             self._parser.feed_data(data)
-        return self._piece
-
-    def ended_by_close(self) -> bool:
-        """Whether the end of the connection is a proper end of the message."""
-        return self.headed and not self._framed
+        pieces = self._pieces
+        if not pieces:
+            return None
+        piece = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        pieces.clear()
+        return piece
 
     def unit_end(self, data: bytes) -> int:
         """Where the first event in waiting bytes ends, its chunk's line end included; all of them, if none does."""
@@ -60,17 +64,13 @@ class Response:
         if lower == b"content-type":
             self.content_type = value.decode("latin-1")
         elif lower in (b"content-length", b"transfer-encoding"):
-            self._framed = True
+            self.framed = True
 
     def on_headers_complete(self) -> None:
         """For the parser."""
         if self._parser is not None:
             self.status = self._parser.get_status_code()
             self.headed = self.status >= 200
-
-    def on_body(self, data: bytes) -> None:
-        """For the parser."""
-        self._piece = data if self._piece is None else self._piece + data
 
     def on_message_complete(self) -> None:
         """For the parser."""

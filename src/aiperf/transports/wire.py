@@ -1,6 +1,7 @@
 """Requests on plain sockets: a pool of kept-alive connections without a limit, and a deadline for every wait."""
 
 import re
+import socket
 from collections.abc import Sequence
 from itertools import islice
 
@@ -32,7 +33,8 @@ class WireTransport:
         self._idle: list[list[Connection]] = [[] for _ in origins]
         self._busy: dict[int, Connection] = {}
         self._swept = 0
-        self._keeper = stamps.keeper()
+        self._keeper = socket.socket()  # open throughout, so that the kernel has begun to stamp and does not cease
+        stamps.switch_on(self._keeper)
 
     def tell(self, flights: Flights) -> None:
         """Say from now on what lands to this load."""
@@ -42,7 +44,8 @@ class WireTransport:
         """Begin on a request; whatever happens to it is told to `Flights`."""
         made = self._origins[exchange.url]
         head = b"%b%b\r\nContent-Length: %d\r\n\r\n" % (made.head, number, len(body))
-        self._begin(self._take(exchange.url) or Connection(self._home, made), exchange, head, body=body)
+        self._busy[id(exchange)] = connection = self._take(exchange.url) or Connection(self._home, made)
+        connection.begin(exchange, head, body)
 
     def sweep(self) -> None:
         """Look at the deadlines of up to 256 requests, going round; and cut parts that wait too long."""
@@ -53,7 +56,14 @@ class WireTransport:
         seen = list(islice(busy.values(), self._swept, self._swept + _SWEEP_AT_MOST))
         self._swept += len(seen)
         for connection in seen:
-            self._look_at(connection, now)
+            exchange = connection.exchange
+            if exchange is None:
+                continue
+            late = overdue(exchange, self._timeouts, now=now, heard=connection.heard, connecting=connection.connecting)
+            if late is not None:
+                connection.fail(*late)
+            elif exchange.stamps and now - exchange.stamps[0] > PART_NS:
+                connection.cut()
 
     def abandon(self, error: str, reason: str) -> None:
         """End whatever is in flight with this class and reason."""
@@ -74,13 +84,10 @@ class WireTransport:
                 return connection
         return None
 
-    def _begin(self, connection: Connection, exchange: Exchange, head: bytes, *, body: bytes) -> None:
-        self._busy[id(exchange)] = connection
-        connection.begin(exchange, head, body)
-
     def _again(self, exchange: Exchange, head: bytes, body: bytes) -> None:
         self.reopened += 1
-        self._begin(Connection(self._home, self._origins[exchange.url]), exchange, head, body=body)
+        self._busy[id(exchange)] = connection = Connection(self._home, self._origins[exchange.url])
+        connection.begin(exchange, head, body)
 
     def _over(self, connection: Connection, exchange: Exchange) -> None:
         del self._busy[id(exchange)]
@@ -90,16 +97,6 @@ class WireTransport:
             else:
                 connection.close()
         self._home.flights.landed(exchange)
-
-    def _look_at(self, connection: Connection, now: int) -> None:
-        exchange = connection.exchange
-        if exchange is None:
-            return
-        late = overdue(exchange, self._timeouts, now=now, heard=connection.heard, connecting=connection.connecting)
-        if late is not None:
-            connection.fail(*late)
-        elif exchange.stamps and now - exchange.stamps[0] > PART_NS:
-            connection.cut()
 
 
 def overdue(exchange: Exchange, limits: Timeouts, *, now: int, heard: int, connecting: bool) -> tuple[str, str] | None:

@@ -1,7 +1,6 @@
 """How a moment of the load looks, and how it is drawn again and again as a terminal's last lines. Imports rich.
 
-Nothing is switched that would have to be switched back: the cursor stays visible, below what is drawn, and the lines
-are no wider than the terminal, so that whoever ends us, and however, finds the terminal as it was.
+No mode is switched that would have to be switched back: whoever ends us, and however, finds the terminal as it was, the cursor visible.
 """
 
 import os
@@ -28,10 +27,7 @@ _STYLE = re.compile(r"\x1b\[[\d;]*m")
 
 
 class Panel:
-    """Draws on the terminal behind a stream, by its colours and encoding; whoever sets NO_COLOR gets none.
-
-    It writes past any buffer of Python's: a thread that hangs in it (a terminal can be paused) holds no lock.
-    """
+    """Draws on the terminal behind a stream, by its colours (NO_COLOR: none), past any buffer: a thread that hangs in it holds no lock."""
 
     def __init__(self, stream: TextIO) -> None:
         self._fd, self._encoding = stream.fileno(), stream.encoding
@@ -55,10 +51,7 @@ class Panel:
         return caught.get().splitlines()
 
     def draw(self, rows: Sequence[str], above: Sequence[str] = ()) -> None:
-        """Replace what was drawn; `above` are lines that stay, and go up with everything before them.
-
-        While another program has the terminal nothing is drawn, and what must be said is said below what that wrote.
-        """
+        """Replace what was drawn; `above` are lines that stay. While another program has the terminal only they are written."""
         columns, lines = self.size
         is_ours = True
         with suppress(OSError):  # where it cannot be known

@@ -1,7 +1,6 @@
 """Where the load stands, from its pulses alone: counts of the present phase, rates of the last seconds, time left. Pure.
 
-Each generator's times are taken from its own first pulse on, so that generators on other hosts, with other clocks, can
-be added up.
+Each generator's times are taken from its own first pulse on: generators on other hosts, with other clocks, can be added up.
 """
 
 from collections import Counter, deque

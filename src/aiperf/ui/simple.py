@@ -1,7 +1,6 @@
 """The screens: lines of text, one every 5 s while the load runs, and progress in place, four times a second, on a terminal.
 
-A thread of the parent draws, and it alone writes while the load runs: whoever tells it something only leaves it in a
-queue, so that a terminal that has been paused delays nobody but itself.
+A thread of the parent draws, and it alone writes; whoever says something leaves it in a queue: a paused terminal delays nobody but itself.
 """
 
 import io
@@ -51,10 +50,7 @@ class NoUI:
 
 
 class TQDMProgressUI:
-    """Shows a load on `stream` (standard output, if none is given) where that is a terminal; else, or on a dumb one, as NoUI.
-
-    `now` is CLOCK_MONOTONIC in nanoseconds, `every_s` the time between two drawings.
-    """
+    """Draws on `stream` (standard output) every `every_s` where that is a terminal and no dumb one, else as NoUI; `now` is monotonic ns."""
 
     def __init__(
         self, write: Callable[[str], None], *, stream: TextIO | None = None, now: clock.Now = clock.monotonic_ns, every_s: float = 0.25
