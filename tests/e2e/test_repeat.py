@@ -220,11 +220,12 @@ def test_a_folder_that_is_in_use_is_left_alone(tmp_path: Path) -> None:
     run = started(outputs, *LONG)
     wait_for_load(outputs)
     (folder,) = outputs.glob("*/*")
-    refused = asked("report", folder, "--from", "process")
+    refused, unverified = asked("report", folder, "--from", "process"), asked("verify", folder)
     run.send_signal(signal.SIGINT)
     assert ended(run, outputs).code == 130
     assert refused.returncode == 2
     assert "another process is at work here" in refused.stderr
+    assert (unverified.returncode, "another process is at work here" in unverified.stderr) == (2, True)
 
 
 def test_a_rerun_plays_the_same_plan(raw: Finished, tmp_path: Path) -> None:
