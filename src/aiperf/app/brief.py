@@ -18,7 +18,7 @@ from aiperf.config.secrets import hidden
 from aiperf.errors import ConfigError
 from aiperf.processing.task import ProcessTask
 from aiperf.seams import Job
-from aiperf.store.campaign import Campaign, NewerSchemaError
+from aiperf.store.campaign import Campaign, check_version
 from aiperf.store.parquet import read_plan
 from aiperf.workload import WARMUP_FROM
 
@@ -85,10 +85,7 @@ def read(campaign: Campaign) -> tuple[Brief, Experiment]:
     path = campaign.folder / NAME
     try:
         said: dict[str, Any] = msgspec.json.decode(path.read_bytes())
-        if (version := str(said.pop("schema_version"))).partition(".")[0] != SCHEMA_VERSION.partition(".")[0]:
-            raise NewerSchemaError(
-                f"{path}: its schema_version is {version}, this version of aiperf reads {SCHEMA_VERSION}; use a later one"
-            )
+        check_version(path, said.pop("schema_version"), SCHEMA_VERSION)
         experiment = Experiment.model_validate(said.pop("experiment"))
         return msgspec.convert(said, Brief), experiment
     except FileNotFoundError as exc:

@@ -185,8 +185,10 @@ class Conductor:
 
     def _show_progress(self, read_bytes: int) -> None:
         """How far a processor is, now and then, when nothing else is waited for."""
-        whole = sum(path.stat().st_size for path in self._spools if path.exists())
-        if not self._generating and whole and (now := self._now()) - self._told_ns > SILENCE_NS:
+        now = self._now()
+        if self._generating or now - self._told_ns <= SILENCE_NS:
+            return
+        if whole := sum(path.stat().st_size for path in self._spools if path.exists()):
             self._told_ns = now
             self._screen.line(f"processing {whole / 1e6:,.0f} MB of raw bytes: {100 * read_bytes / whole:.0f} %")
 

@@ -29,9 +29,7 @@ def judged(records: pa.Table, due: NDArray[np.int64] | None, brief: Brief, exper
 def _facts(records: pa.Table, due: NDArray[np.int64] | None, brief: Brief, experiment: Experiment, *, outcome: Outcome) -> RunFacts:
     """What judging needs beside the records."""
     generators = outcome.generators
-    window = _window(
-        records, brief, [(start, end) for said in generators.values() if said.get("window") for start, end in [said["window"]]]
-    )
+    window = _window(records, brief, [said["window"] for said in generators.values() if said.get("window")])
     length_ns, extra = window.end_ns - window.start_ns, brief.template_tokens
     return RunFacts(
         window=window,

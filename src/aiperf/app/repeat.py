@@ -99,7 +99,7 @@ def _processed(kept: Kept, brief: Brief, outcome: Outcome, heard: Any) -> None:
     paths, short = briefs.spools(brief, campaign), cut_short(campaign)
     gone = [path.name for path in paths if not path.exists()]  # of a generator that died early there may be none
     if len(gone) == len(paths) or short.keys() & set(gone):
-        hint = "; records can be judged anew: --from judge" if any(campaign.records.glob("*.parquet")) else ""
+        hint = "; records can be judged anew: --from judge" if campaign.has_records else ""
         level = kept.experiment.output.level
         raise ConfigError(f"{campaign.spool}: {', '.join(gone)} not there (output.level={level}; raw keeps them){hint}")
     jobs = briefs.processors(brief, kept.experiment, campaign, cores=None, cut_ns=outcome.cut_ns, records=part)

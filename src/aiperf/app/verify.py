@@ -69,7 +69,7 @@ def _frames(campaign: Campaign) -> tuple[str, list[str]]:
 
 def _plan(campaign: Campaign) -> tuple[str, list[str]]:
     is_none = not campaign.plan.exists() and not briefs.read(campaign)[0].open_loop  # of a closed loop that was killed
-    if is_none or not any(campaign.records.glob("*.parquet")):
+    if is_none or not campaign.has_records:
         return "", []
     plan, there = read_plan(campaign.plan), Records(campaign.records)["request"].to_numpy()
     cut_ns = outcome_of(campaign).cut_ns
@@ -89,7 +89,7 @@ def _summary(campaign: Campaign) -> tuple[str, list[str]]:
     path = campaign.trial / summaries.JSON_NAME
     name, found = summaries.read_named(path)
     wrong = _other_values(campaign, {(one.metric, stat): value for one in found.metrics for stat, value in one.stats.items()})
-    if not any(campaign.records.glob("*.parquet")):
+    if not campaign.has_records:
         return "the tables hold the summary's values", wrong
     brief, experiment = briefs.read(campaign)
     due, outcome = briefs.planned_ns(brief, campaign), outcome_of(campaign)

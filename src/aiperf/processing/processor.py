@@ -4,7 +4,7 @@ import gc
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from aiperf import clock
@@ -30,7 +30,9 @@ POLL_S = 0.05
 BEAT_NS = clock.SECOND // 2
 _ROOM_CHARS = 4_000_000
 _RUN = PHASES[-1]
-_LOAD = partial(tokenizer.load, say=lambda _: None)  # what is to be said of it was said when prompts were made with it
+_LOAD = lru_cache(maxsize=1)(
+    partial(tokenizer.load, say=lambda _: None)
+)  # once for all lanes; what is to be said of it was said when prompts were made with it
 
 
 def process_job(channel: Channel, task: ProcessTask) -> None:

@@ -16,7 +16,7 @@ from duckdb import DuckDBPyConnection
 from aiperf import clock
 from aiperf.errors import ConfigError, MeasureError
 from aiperf.store import tables
-from aiperf.store.campaign import NewerSchemaError
+from aiperf.store.campaign import check_version
 from aiperf.store.rows import Derived, Sweep, Trial, rows, trial_id
 from aiperf.store.tables import NAME, SCHEMA_VERSION
 from aiperf.store.whole import unfinished
@@ -49,8 +49,7 @@ def identity(connection: DuckDBPyConnection, attached: str, path: Path) -> str:
     if len(found) != 1:
         raise ConfigError(f"{path}: an aggregate of one sweep was expected, not of {len(found)}")
     version, sweep_id = (str(value) for value in found[0])
-    if version.partition(".")[0] != SCHEMA_VERSION.partition(".")[0]:
-        raise NewerSchemaError(f"{path}: its schema_version is {version}, this version of aiperf reads {SCHEMA_VERSION}; use a later one")
+    check_version(path, version, SCHEMA_VERSION)
     return sweep_id
 
 

@@ -23,11 +23,17 @@ TABLES = "sweep.duckdb"
 SUMS = "SHA256SUMS"
 """As `sha256sum -c` reads it, of all but the raw bytes, whose frames have checks, the log, and the tables that each commit writes anew."""
 _LEFT_OUT = (SUMS, TABLES, "run.log")
-_ORIGINALS = ("receipt.json", "experiment.yaml", "load.json", "plan.parquet")
+_ORIGINALS = (RECEIPT, "experiment.yaml", "load.json", "plan.parquet")
 
 
 class NewerSchemaError(ConfigError):
     """A file that another version of aiperf wrote, which this one may misread."""
+
+
+def check_version(path: Path, version: object, ours: str) -> None:
+    """See that a file's layout is one that this version reads: the same first number. Raises NewerSchemaError."""
+    if str(version).partition(".")[0] != ours.partition(".")[0]:
+        raise NewerSchemaError(f"{path}: its schema_version is {version}, this version of aiperf reads {ours}; use a later one")
 
 
 def run_name() -> str:
@@ -46,6 +52,11 @@ class Campaign:
         self.folder, self.trial = folder, folder / _TRIAL
         self.spool, self.records = self.trial / "spool", self.trial / "records"
         self.plan, self.log = self.trial / "plan.parquet", self.trial / "run.log"
+
+    @property
+    def has_records(self) -> bool:
+        """Whether there are any: a level may drop them, and a run that was killed has made none."""
+        return any(self.records.glob("*.parquet"))
 
     def write(self, name: str, content: str | bytes) -> None:
         """Write a file whole, in a folder that is made for it. Raises MeasureError where the disk refuses."""
@@ -73,11 +84,7 @@ class Campaign:
             found = dict(json.loads(self.read(RECEIPT)))
         except (ValueError, TypeError) as exc:
             raise ConfigError(f"{path}: is no receipt that can be read ({type(exc).__name__}: {exc})") from exc
-        version = str(found.get("schema_version", RECEIPT_VERSION))
-        if version.partition(".")[0] != RECEIPT_VERSION.partition(".")[0]:
-            raise NewerSchemaError(
-                f"{path}: its schema_version is {version}, this version of aiperf reads {RECEIPT_VERSION}; use a later one"
-            )
+        check_version(path, found.get("schema_version", RECEIPT_VERSION), RECEIPT_VERSION)
         return found
 
     def write_sums(self) -> None:

@@ -17,7 +17,7 @@ import msgspec
 from aiperf.errors import ConfigError
 from aiperf.finite import scrub_non_finite
 from aiperf.results import STATS, MetricValue, Slo, Summary, Timeline, Verdict, Window
-from aiperf.store.campaign import NewerSchemaError
+from aiperf.store.campaign import check_version
 from aiperf.store.whole import whole
 
 SCHEMA_VERSION = "1.2"
@@ -45,9 +45,7 @@ def read_named(path: Path) -> tuple[str, Summary]:
     """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        major = str(found["schema_version"]).partition(".")[0]
-        if major != SCHEMA_VERSION.partition(".")[0]:
-            raise NewerSchemaError(f"{path}: schema_version is {found['schema_version']}, this version of aiperf reads {SCHEMA_VERSION}")
+        check_version(path, found["schema_version"], SCHEMA_VERSION)
         return str(found["name"]), _summary(found)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
         raise ConfigError(f"{path}: no summary that can be read ({type(exc).__name__}: {exc})") from exc
