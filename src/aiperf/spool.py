@@ -5,8 +5,10 @@ offset is CLOCK_REALTIME minus CLOCK_MONOTONIC when the frame was cut. A row is 
 come in order, each carries the head as far as it is known, the last one says so. A torn last frame is cut off.
 """
 
+import os
 import queue
 import struct
+import sys
 import threading
 import zlib
 from collections.abc import Callable, Iterator
@@ -24,7 +26,7 @@ PART_BYTES = 64 * 1024
 PART_NS = clock.SECOND // 2
 FRAME_BYTES = 256 * 1024
 FRAME_NS = clock.SECOND // 4
-_QUEUE = 16
+_QUEUE, _NICE = 16, 10
 _SMALLEST, _LARGEST = 5, 1 << 30
 
 # What is known of a read's arrival; reads without a mark are WHOLE.
@@ -140,6 +142,8 @@ class SpoolWriter:
         self._file.close()
 
     def _drain(self) -> None:
+        if sys.platform == "linux":  # where it is this thread's alone: who sends goes first
+            os.nice(_NICE)
         compress = Codec("zstd", compression_level=1).compress
         while (frame := self._queue.get()) is not None:
             if self.failure is not None:

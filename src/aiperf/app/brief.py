@@ -24,7 +24,7 @@ from aiperf.workload import WARMUP_FROM
 
 NAME = "trials/0001/load.json"
 SCHEMA_VERSION = "1.0"
-_NICE = 10
+_NICE = 19
 
 
 @dataclass(frozen=True, slots=True)

@@ -154,6 +154,8 @@ class FileRows:
     def _picks(self, row: int, size: int, hash_ids: Sequence[int], root: int, key: int) -> Picks:
         """The words of a row: those of its blocks, then its own; a chat template takes its tokens from the end."""
         bank = self._wording.bank
+        if not hash_ids:
+            return bank.words(chance.child_seed(root, f"row:{row}"), size)
         shared = bank.blocks(chance.draws_at(key, np.array(hash_ids, np.uint64)), BLOCK).ravel()[:size]
         if len(shared) == size:
             return shared

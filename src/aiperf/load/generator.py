@@ -18,7 +18,7 @@ from aiperf.seams import Channel, Loop, Transport
 from aiperf.spool import Exchange, SpoolWriter
 from aiperf.workload import ALONE, Phase, Request, Schedule, Share
 
-SWEEP_NS = clock.SECOND // 50
+SWEEP_NS = clock.SECOND // 100
 LEAD_NS = 10_000_000
 """From the end of preparations to the first due time: kernel stamps need some milliseconds to be on."""
 
@@ -147,7 +147,7 @@ class Generator:
         )
 
     def _sweep(self) -> None:
-        """Fifty times a second: deadlines, old frames, and the parent's word."""
+        """A hundred times a second: deadlines, old frames, and the parent's word."""
         self._transport.sweep()
         self._spool.tick()
         self._hear()

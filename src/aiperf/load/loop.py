@@ -15,9 +15,10 @@ from aiperf.timerfd import Timer
 
 READ = select.EPOLLIN
 WRITE = select.EPOLLOUT
-_MOST = 1024
+_MOST, _LEAST = 1024, 16
 _FRESH_NS = 100_000
-_READ_NS = 40_000
+_READ_NS, _REPORT_NS = 40_000, 1000
+_ROUNDS = 4
 
 
 class EpollLoop:
@@ -26,8 +27,8 @@ class EpollLoop:
     `low` handed to a handler is the start of the last poll that did not report its descriptor: what is read now had not
     come by then. Not its end: bytes can come between the kernel's scan and our reading of the clock. Before it sleeps the
     loop looks, so that `low` is recent, unless the last poll began less than 100 µs ago. The last `spin_ns` before an
-    exact time are spent looking. `idle`, if set, is called when there is nothing to do for the nanoseconds that it is
-    handed, and says whether it found work.
+    exact time are spent looking. `idle`, if set, is called when nothing is due for the nanoseconds that it is handed, before
+    the loop sleeps and a few times behind what was due, and says whether it found work.
     """
 
     def __init__(self, spin_ns: int = 200_000) -> None:
@@ -69,7 +70,7 @@ class EpollLoop:
         now, due = self.monotonic_ns(), self._due
         acted = bool(due) and due[0][0] <= now and self._run_due(now)
         low = self._looked
-        ready = self._look(0) if acted or self.now_ns() - low > _FRESH_NS else []
+        ready = self._look(0, now) if acted or self.now_ns() - low > _FRESH_NS else []
         if not ready:
             if acted:  # it may have been the last thing that this loop was for
                 return
@@ -82,11 +83,16 @@ class EpollLoop:
         self._epoll.close()
         self._timer.close()
 
-    def _look(self, timeout: float | None) -> list[tuple[int, int]]:
-        """A poll whose start is kept: what it does not report had not come by then, even if it slept."""
-        began = self.now_ns()
-        ready: list[tuple[int, int]] = self._epoll.poll(timeout, _MOST)
-        if len(ready) < _MOST:  # cut short, it says nothing about what it left out
+    def _look(self, timeout: float | None, now: int) -> list[tuple[int, int]]:
+        """A poll whose start is kept: what it does not report had not come by then, even if it slept.
+
+        It reports no more than there is time for before something is due: a thousand descriptors take half a millisecond.
+        """
+        began, most = self.now_ns(), _MOST
+        if self._due:
+            most = max(_LEAST, min(_MOST, (self._due[0][0] - now) // _REPORT_NS))
+        ready: list[tuple[int, int]] = self._epoll.poll(timeout, most)
+        if len(ready) < most:  # cut short, it says nothing about what it left out
             self._looked = began
         return ready
 
@@ -104,7 +110,7 @@ class EpollLoop:
         if wake is not None:
             self._timer.set(wake)
         low = self._looked
-        ready = self._look(None)
+        ready = self._look(None, now)
         woken = self.monotonic_ns()
         self.idle_ns += woken - now
         if self._due and self._due[0][0] <= woken:
@@ -116,7 +122,7 @@ class EpollLoop:
         began, low, ready = now, self._looked, list[tuple[int, int]]()
         while now < due and not ready:
             low = self._looked
-            ready = self._look(0)
+            ready = self._look(0, now)
             now = self.monotonic_ns()
         self.idle_ns += now - began
         self._run_due(now)
@@ -141,13 +147,17 @@ class EpollLoop:
             handler.ready(mask, low)
 
     def _let_pass(self) -> None:
-        """Before a read: what is due now goes first, and so does an exact time that would come while it is read."""
-        due, _, exact, _ = self._due[0]
-        now = self.monotonic_ns()
-        while exact and now < due:
-            now = self.monotonic_ns()
-        if due <= now:
+        """Before a read: what is due now goes first, and so does an exact time that would come while it is read; then idle work."""
+        rounds = iter(range(_ROUNDS))
+        while self._due and self._due[0][0] < (now := self.monotonic_ns()) + _READ_NS and next(rounds, None) is not None:
+            due, _, exact, _ = self._due[0]
+            while exact and now < due:
+                now = self.monotonic_ns()
+            if due > now:
+                return
             self._run_due(now)
+        while self.idle is not None and self._due and next(rounds, None) is not None and self.idle(self._due[0][0] - self.monotonic_ns()):
+            pass
 
 
 def _can_wait(served: tuple[Readiness, int]) -> bool:

@@ -14,7 +14,7 @@ from aiperf.transports import stamps
 from aiperf.transports.connection import Connection, Home
 from aiperf.transports.origin import Origin
 
-_SWEEP_AT_MOST = 256
+_SWEEP_AT_MOST = 64
 
 
 class WireTransport:
@@ -33,6 +33,9 @@ class WireTransport:
         self._idle: list[list[Connection]] = [[] for _ in origins]
         self._busy: dict[int, Connection] = {}
         self._swept = 0
+        limits = options.timeout_s
+        self._silence_ns = min(limits.connect, limits.first_byte, limits.idle) * clock.SECOND
+        self._total_ns = limits.total * clock.SECOND
         self._keeper = socket.socket()  # open throughout, so that the kernel has begun to stamp and does not cease
         stamps.switch_on(self._keeper)
 
@@ -48,7 +51,7 @@ class WireTransport:
         connection.begin(exchange, head, body)
 
     def sweep(self) -> None:
-        """Look at the deadlines of up to 256 requests, going round; and cut parts that wait too long."""
+        """Look at the deadlines of up to 64 requests, going round; and cut parts that wait too long."""
         now = self._home.now()
         busy = self._busy
         if self._swept >= len(busy):
@@ -59,7 +62,9 @@ class WireTransport:
             exchange = connection.exchange
             if exchange is None:
                 continue
-            late = overdue(exchange, self._timeouts, now=now, heard=connection.heard, connecting=connection.connecting)
+            late = None
+            if now - connection.heard > self._silence_ns or now - (exchange.started or now) > self._total_ns:
+                late = overdue(exchange, self._timeouts, now=now, heard=connection.heard, connecting=connection.connecting)
             if late is not None:
                 connection.fail(*late)
             elif exchange.stamps and now - exchange.stamps[0] > PART_NS:
