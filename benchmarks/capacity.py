@@ -5,31 +5,27 @@
 Plain requests and 32-token streams, 64 in flight, against a server that answers at once; a 64-token stream's CPU (cpu.py); how
 late 2,000 requests a second are that go out while 500 streams of 1 ms between tokens are open, against bare_mixed.py, which
 sends the same at the same times. With PEERS, the plain requests and the streams by those whose virtual environment is there
-(dir/aiperf), by truth's own log. Best of the goes for ceilings, medians for the rest.
+(peers.py). Best of the goes for ceilings, medians for the rest.
 """
 
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 import cpu
-import truth_log
+import peers
 from aiperf.spool import SpoolReader
-from harness import HERE, Figures, Table, Trial, Truth, alternate, asked_goes, chat, floor, median, play, truth
-from startup import tokenizer
+from harness import HERE, Figures, Table, Trial, alternate, asked_goes, chat, floor, median, play, truth
+from peers import IN_FLIGHT, REQUESTS, TOKENS, best
 
-IN_FLIGHT, TOKENS = 64, {"plain": 16, "streams": 32}
-REQUESTS, PEER_REQUESTS = {"plain": 60_000, "streams": 15_000}, {"plain": 5000, "streams": 2500}
 LEAST = {"plain": 0.3, "streams": 0.9}
 STREAMS, PER_S, SECONDS = 500, 2000, 5
 OPEN_MS, ENDLESS = 1000, 20_000
 """The streams are opened one a millisecond, before the first request is due, and have more tokens than the run has time for."""
-LATE = STREAM_CPU = 1.5
+LATE, QUANTILES = 1.5, ("p50", "p95", "p99")
 
 
 def closed(kind: str) -> tuple[str, ...]:
@@ -83,71 +79,34 @@ def late_us(folder: Path) -> Figures:
     ours = 1000 * records["schedule_lateness"].filter(records["request"].to_numpy() >= STREAMS).drop_null().to_numpy()
     bare = np.array(said["late_us"][STREAMS:])
     return {
-        "late_p50_us": float(np.percentile(ours, 50)),
-        "late_p99_us": float(np.percentile(ours, 99)),
-        "bare_p50_us": float(np.percentile(bare, 50)),
-        "bare_p99_us": float(np.percentile(bare, 99)),
+        **{f"late_{q}_us": float(np.percentile(ours, int(q[1:]))) for q in QUANTILES},
+        **{f"bare_{q}_us": float(np.percentile(bare, int(q[1:]))) for q in QUANTILES},
         "bare_events_per_s": said["events"] / (SECONDS + OPEN_MS / 1000),
     }
 
 
-def with_aiperf(environment: Path, server: Truth, kind: str, folder: Path) -> list[str]:
-    """The incumbent, without its screen; its tokens are counted by the server."""
-    return [
-        f"{environment}/bin/aiperf", "profile", "--model", "truth", "--url", server.url, "--endpoint-type", "chat",
-        "--tokenizer", str(tokenizer(folder / f"{kind}-words")), "--use-server-token-count", "--ui", "none",
-        "--artifact-dir", str(folder / "theirs"), "--concurrency", str(IN_FLIGHT), "--request-count", str(PEER_REQUESTS[kind]),
-        "--output-tokens-mean", str(TOKENS[kind]),
-        "--synthetic-input-tokens-mean", "100", *(["--streaming"] if kind == "streams" else []),
-    ]  # fmt: skip
-
-
-PEERS = {"aiperf": with_aiperf}
-"""How each is called; what its environment is called."""
-
-
-def present() -> dict[str, Path]:
-    """The environments of peers that are given."""
-    given = os.environ.get("PEERS")
-    return {name: Path(given) / name for name in PEERS if given and (Path(given) / name).exists()}
-
-
-def by_peers(folder: Path) -> Figures:
-    found: Figures = {}
-    for name, environment in present().items():
-        for kind in TOKENS:
-            with truth(folder, 0, 0) as server:
-                subprocess.run(PEERS[name](environment, server, kind, folder), check=True, capture_output=True)
-                server.process.terminate()
-                server.process.wait()
-                found[f"{kind}_{name}"] = truth_log.rate(np.fromfile(server.log, dtype=truth_log.ROW))
-    return found
-
-
 def go(folder: Path) -> Figures:
-    return ceiling(folder, "plain") | ceiling(folder, "streams") | late_us(folder) | by_peers(folder)
-
-
-def best(goes: Sequence[Figures], name: str) -> float:
-    return max(one[name] for one in goes)
+    return ceiling(folder, "plain") | ceiling(folder, "streams") | late_us(folder)
 
 
 def main() -> None:
     count = asked_goes()
-    goes, streams = alternate(go, count), alternate(cpu.go, count)
+    others = peers.present()
+    goes, streams = alternate(lambda folder: go(folder) | others.go(folder), count), alternate(cpu.go, count)
     table = Table("Capacity: one generator, of what a bare client does on the same server")
     for kind in TOKENS:
         table.at_least(f"{kind}, {IN_FLIGHT} in flight: rate, of floor's", best(goes, kind) / best(goes, f"{kind}_floor"), LEAST[kind])
         table.note("  best rates", f"{best(goes, kind):,.0f}/s, floor {best(goes, f'{kind}_floor'):,.0f}/s")
         table.note("  reads a request", f"{median(goes, f'{kind}_reads'):.2f}, floor {median(goes, f'{kind}_floor_reads'):.2f}")
         table.note("  CPU a request", f"{median(goes, f'{kind}_us'):.1f} us, floor {median(goes, f'{kind}_floor_us'):.1f} us")
-        for name in present():
-            table.note(f"  {name}, of floor's", f"{best(goes, f'{kind}_{name}') / best(goes, f'{kind}_floor'):.3f}")
-    table.at_most("CPU of a 64-token stream at 392/s, of floor's", median(streams, "ratio"), STREAM_CPU)
-    ratios = [{"late": one["late_p99_us"] / one["bare_p99_us"]} for one in goes]
-    table.at_most(f"{PER_S:,}/s while {STREAMS} streams are open: lateness p99, of a bare loop's", median(ratios, "late"), LATE)
-    table.note("  p50, p99", f"{median(goes, 'late_p50_us'):.0f} us, {median(goes, 'late_p99_us'):.0f} us")
-    table.note("  the bare loop's", f"{median(goes, 'bare_p50_us'):.0f} us, {median(goes, 'bare_p99_us'):.0f} us")
+        others.note(table, goes, kind)
+    cpu.rows(table, streams)
+    ratios = [{q: one[f"late_{q}_us"] / one[f"bare_{q}_us"] for q in QUANTILES} for one in goes]
+    table.at_most(f"{PER_S:,}/s while {STREAMS} streams are open: lateness p99, of a bare loop's", median(ratios, "p99"), LATE)
+    table.note("  p95, of a bare loop's", f"{median(ratios, 'p95'):.2f}")
+    for name, whose in (("late", "ours"), ("bare", "the bare loop's")):
+        found = (f"{median(goes, f'{name}_{q}_us'):,.0f} ({min(one[f'{name}_{q}_us'] for one in goes):,.0f})" for q in QUANTILES)
+        table.note(f"  {whose}, {', '.join(QUANTILES)}: median, least of the goes", f"{', '.join(found)} us")
     table.note("  tokens a second that truth gave it", f"{median(goes, 'bare_events_per_s'):,.0f}")
     table.close()
 

@@ -18,6 +18,7 @@ import ctypes
 import gc
 import json
 import os
+import resource
 import socket
 import struct
 import time
@@ -215,6 +216,7 @@ def main():
     uvloop.run(load(options, out, late))
     wall, cpu = time.perf_counter() - began, time.process_time() - cpu
     said = {"kind": options.kind, "req_per_s": round(len(out) / wall, 1), "cpu_us_per_request": round(cpu / len(out) * 1e6, 1)}
+    said["sleeps_per_request"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw / len(out), 2)
     said["reads_per_request"] = round(sum(len(stamps) for _, stamps in out) / len(out), 2)
     ttft = np.array([stamps[0] - sent for sent, stamps in out])
     said |= {name: quantiles(values) for name, values in (("ttft_ms", ttft), ("lateness_ms", np.array(late))) if len(values)}

@@ -21,7 +21,7 @@ from pyarrow.lib import Codec
 from aiperf import clock
 from aiperf.errors import MeasureError, SpoolError
 
-PART_READS = 32
+PART_READS = 100
 PART_BYTES = 64 * 1024
 PART_NS = clock.SECOND // 2
 FRAME_BYTES = 256 * 1024

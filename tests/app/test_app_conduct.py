@@ -166,6 +166,14 @@ def test_processors_are_told_to_finish_once_and_only_after_the_last_generator() 
     assert cluster.told("finish") == ["processor-0", "processor-1"]
 
 
+@pytest.mark.parametrize(("known", "told"), [({}, ["finish"]), ({"cut_ns": 5}, [("cut", 5), "finish"])])
+def test_of_a_load_that_is_over_processors_are_told_at_once_where_its_plan_ended(known: dict[str, int], told: list[object]) -> None:
+    cluster = Scripted(deque([[*said("processor-0"), *said("processor-1")]]))
+    outcome = Conductor(cluster, Seen(), outcome=Outcome({"generator-0": known})).run([], PROCESSORS, Interrupts())
+    assert [what for name, what in cluster.log if name == "processor-1"] == ["start", *told]
+    assert set(outcome.processors) == {"processor-0", "processor-1"}
+
+
 def test_a_generator_that_dies_is_named_and_the_rest_goes_on() -> None:
     outcome, cluster, seen = conducted(
         [Event("generator-1", ended=True, error="was killed by signal 9")],

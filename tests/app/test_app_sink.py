@@ -4,7 +4,7 @@ import httptools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiperf.app.ceilings import TOKEN, canned
+from aiperf.app.ceilings import TOKEN, _steps, canned
 from aiperf.config.endpoint import Endpoint
 from aiperf.endpoints.chat import ChatEndpoint
 from aiperf.seams import Answer
@@ -52,3 +52,32 @@ def test_a_stream_has_as_many_tokens_as_writes(events: int) -> None:
     assert (read.status, read.complete, read.keep_alive) == (200, True, True)
     answer = said(read, streaming=True)
     assert (answer.error, answer.text) == (None, " word" * events)
+
+
+@given(st.integers(1, 400), st.floats(0.0005, 0.05), st.booleans())
+def test_the_paced_measure_ends_near_what_is_carried(ceiling: int, busy_each: float, exactly: bool) -> None:
+    """Whether stamps or time give out first: what it settles on holds, and is never far below where it would not."""
+    carried = min(ceiling, int(0.9 / busy_each)) if exactly else int(0.9 / busy_each)
+    played = list[int]()
+
+    def play(level: int):
+        played.append(level)
+        exact = 0.999 if not exactly or level <= ceiling else 0.98
+        return {"level": level, "exact_share": exact, "busy": {"generator": min(1.0, level * busy_each)}}
+
+    found = _steps(play)["level"]
+    assert len(played) <= 4
+    assert found == max((level for level in played if level <= carried), default=played[0])
+    assert (1.8 if carried < 144 else 3) * found + 1 >= min(carried, 400)
+    assert carried >= 16 or played == [16] * 4
+
+
+def test_a_first_level_that_others_have_spoiled_is_tried_again() -> None:
+    played = list[int]()
+
+    def play(level: int):
+        played.append(level)
+        return {"level": level, "exact_share": 0.9 if len(played) == 1 or level > 40 else 1.0, "busy": {"generator": level / 160}}
+
+    assert _steps(play)["level"] == 28
+    assert played == [16, 16, 48, 28]

@@ -67,6 +67,9 @@ def test_the_version(capsys):
         (["--cfg", "yaml"], ["expected job or json"]),
         (["--config-dir="], ["--config-dir needs a value"]),
         (["--dry-run=yes"], ["takes no value"]),
+        (["--rerun", "one", "--rerun=other"], ["--rerun is given twice (one, other), and takes one value"]),
+        (["report", "x", "--from", "judge", "--from", "judge"], ["--from is given twice (judge, judge)"]),
+        (["--cfg=job", "seed=1", "--cfg", "json"], ["--cfg is given twice"]),
         (["validate", "--dry-run"], ["--dry-run", "not for the verb validate"]),
         (["simulate", "--cfg", "job"], ["not for the verb simulate"]),
         (["--help", "timming"], ["did you mean timing?"]),
@@ -107,6 +110,16 @@ def test_a_config_dir(tmp_path, capsys):
     (tmp_path / "mine" / "experiments" / "own.yaml").write_text("seed: 77\n")
     assert main(["--cfg=json", "--config-dir", str(tmp_path / "mine"), "experiment=own"]) == 0
     assert json.loads(capsys.readouterr().out)["seed"] == 77
+
+
+def test_flags_that_may_be_given_again(tmp_path, capsys):
+    for name in ("one", "two"):
+        (tmp_path / name / "experiments").mkdir(parents=True)
+        (tmp_path / name / f"experiments/{name}.yaml").write_text("seed: 77\n")
+    for name in ("one", "two"):
+        assert main(["--cfg=json", "--config-dir", "one", "--config-dir=two", f"experiment={name}"]) == 0
+        assert json.loads(capsys.readouterr().out)["seed"] == 77
+    assert main(["plugins", "endpoint", "--json", "--json"]) == 0
 
 
 def test_ctrl_c_is_130(monkeypatch):

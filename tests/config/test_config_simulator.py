@@ -80,8 +80,8 @@ def test_the_presets_of_gpus_are_what_their_sources_give(preset, memory, bandwid
 @pytest.mark.parametrize(
     ("said", "says"),
     [
-        (["preset=smal_gpu"], ["preset: there is no preset 'smal_gpu', did you mean small_gpu. Known: fixed, textbook, small_gpu"]),
-        (["preset=7"], ["preset: there is no preset '7'. Known: fixed"]),
+        (["preset=smal_gpu"], ["preset: expected one of fixed, textbook, small_gpu, .*, not 'smal_gpu', did you mean small_gpu"]),
+        (["preset=7"], ["preset: expected one of fixed, .*, not '7'"]),
         (
             ["preset=small_gpu", "ttft_ms=3", "service.mean_ms=5"],
             ["ttft_ms is not used by preset=small_gpu; leave it out, or choose preset=fixed", "service is not used by .* preset=textbook"],
@@ -93,7 +93,7 @@ def test_the_presets_of_gpus_are_what_their_sources_give(preset, memory, bandwid
         (["preset=small_gpu", "kv_blocks=0"], ["kv_blocks: expected a whole number from 1"]),
         (["preset=small_gpu", "speculative.acceptance=2"], ["speculative.acceptance: expected"]),
         (["preset=textbook", "service.mean_ms=0"], ["service.mean_ms: expected a number above 0"]),
-        (["clock=virtuel"], ["clock: expected one of real, virtual"]),
+        (["clock=virtuel"], ["clock: expected one of real, virtual, not 'virtuel', did you mean virtual"]),
     ],
 )
 def test_keys_that_cannot_be_had_are_refused_in_a_line_each(said, says):

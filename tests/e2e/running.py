@@ -12,7 +12,8 @@ import pyarrow as pa
 
 from aiperf.store.parquet import read_plan, read_records
 
-NOISE = "verdict.ignore=[late_generator, coalesced_first_tokens, generator_saturated, level_not_held]"
+NOISE = "verdict.ignore=[late_generator, coalesced_first_tokens, generator_saturated, level_not_held, trend]"
+"""What a machine that others use does to a run."""
 STARTED: list[subprocess.Popen[str]] = []
 """Runs that a test has begun; what a failed one leaves running is ended behind it."""
 COMMAND = [sys.executable, "-m", "aiperf"]
@@ -82,5 +83,5 @@ def ran(outputs: Path, *arguments: str, **environment: str) -> Finished:
 
 QUICK = (
     "endpoint=simulator", "endpoint.simulator.ttft_ms=5", "endpoint.simulator.itl_ms=1", "dataset.output_tokens=8",
-    "timing=concurrency", "timing.concurrency=4", "timing.stop.requests=100",
+    "timing=concurrency", "timing.concurrency=4", "timing.stop.requests=100", "verdict.window=whole",
 )  # fmt: skip

@@ -64,7 +64,10 @@ def test_a_function_from_outside_ends_a_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        (("endpoint.simulator.preset=gpu",), "endpoint.simulator.preset: there is no preset 'gpu'"),
+        (
+            ("endpoint.simulator.preset=gpu",),
+            "endpoint.simulator.preset: expected one of fixed, textbook, small_gpu, large_gpu, overloaded, not 'gpu'",
+        ),
         (("endpoint.simulator.kv_blocks=3",), "endpoint.simulator.kv_blocks=3: request 0 does not fit"),
         (("endpoint.url=http://127.0.0.1:1",), "virtual is for the packaged server, not for one at a URL"),
         (("cluster=local",), "endpoint.simulator.clock=virtual needs inline"),
@@ -92,7 +95,14 @@ def test_a_server_that_loads_is_waited_for_in_virtual_time(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("grace_s", [30, 3600])
 def test_what_outlives_its_grace_voids_the_run_and_more_grace_mends_it(tmp_path: Path, grace_s: int) -> None:
-    words = (*VIRTUAL, "endpoint.simulator.preset=small_gpu", "endpoint.simulator.kv_blocks=10", "timing.rate=4", "seed=3")
+    words = (
+        *VIRTUAL,
+        "endpoint.simulator.preset=small_gpu",
+        "endpoint.simulator.kv_blocks=10",
+        "timing.rate=4",
+        "seed=3",
+        "verdict.ignore=[]",
+    )
     done = ran(tmp_path / "out", *words, "timing.stop.duration_s=40", f"timing.stop.grace_s={grace_s}", "endpoint.timeout_s=3600")
     assert done.code == 3, done.err
     counts, reasons = done.summary["counts"], {reason["reason"]: reason for reason in done.summary["verdict"]["reasons"]}

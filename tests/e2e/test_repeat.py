@@ -10,15 +10,17 @@ import time
 from pathlib import Path
 
 import pytest
-from running import COMMAND, NOISE, QUICK, Finished, ended, ran, started
+from running import COMMAND, NOISE, QUICK, STARTED, Finished, ended, ran, started
 from test_run_ends import alive, children, wait_for, wait_for_load
 
+from aiperf import __version__
 from aiperf.app.repeat import again
 from aiperf.spool import SpoolReader
 from aiperf.store.campaign import Campaign
 
 LONG = (*QUICK, "timing.stop.requests=null", "timing.stop.duration_s=60", "output.level=raw", NOISE)
 DERIVED = ("trials/0001/records/0000.parquet", "trials/0001/records.jsonl", "trials/0001/summary.json", "trials/0001/summary.csv")
+NO_PLAN = "is not there, and nothing else says what was planned: put it back from a copy of the folder"
 
 
 def asked(*words: str | Path) -> subprocess.CompletedProcess[str]:
@@ -30,6 +32,10 @@ def tables(folder: Path) -> str:
     said = [asked("query", f"FROM {name} SELECT * EXCLUDE (campaign) ORDER BY ALL", "--in", folder, "--format", "csv") for name in names]
     assert all(one.returncode == 0 for one in said), said
     return "".join(one.stdout for one in said)
+
+
+def states(folder: Path) -> str:
+    return asked("query", "SELECT state, error FROM trials", "--in", folder, "--format", "csv").stdout
 
 
 def sums(folder: Path) -> dict[str, str]:
@@ -84,6 +90,10 @@ def damaged_plan(folder: Path) -> None:
     (folder / "trials/0001/plan.parquet").write_bytes(b"PAR1")
 
 
+def lost_plan(folder: Path) -> None:
+    (folder / "trials/0001/plan.parquet").unlink()
+
+
 def lost_records(folder: Path) -> None:
     (folder / "trials/0001/records/0000.parquet").unlink()
 
@@ -98,7 +108,7 @@ def other_summary(folder: Path) -> None:
 def flipped_byte(folder: Path) -> None:
     path = folder / "trials/0001/spool/generator-0.spool"
     data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
+    data[12] ^= 1  # within the first frame: in the length of one it would be a torn end
     path.write_bytes(data)
 
 
@@ -122,6 +132,7 @@ def lost_tables(folder: Path) -> None:
     ("harm", "said"),
     [
         (damaged_plan, ["plan.parquet was changed", "plan.parquet: the plan cannot be read"]),
+        (lost_plan, ["plan.parquet is missing", f"plan.parquet {NO_PLAN}", "summary  wrong  cannot be looked at, for the reason above"]),
         (lost_records, ["records/0000.parquet is missing"]),
         (other_summary, ["summary.json was changed", "metrics comes out otherwise", "request_throughput.avg"]),
         (flipped_byte, ["generator-0.spool: the frame at byte"]),
@@ -155,6 +166,38 @@ def test_what_is_damaged_is_said_and_nothing_is_made_of_it(kept: Path, name: str
     assert refused.stderr.startswith(f"aiperf: {kept / name}: {said}")
     assert refused.stderr.count("\n") == 1
     assert sums(kept) == before
+
+
+@pytest.mark.parametrize("words", [("report", "--from", "process"), ("report", "--from", "judge"), ("--rerun",)])
+def test_without_the_plan_that_is_said_and_what_was_found_is_still_shown(kept: Path, words: tuple[str, ...]) -> None:
+    lost_plan(kept)
+    before = sums(kept)
+    refused = asked(*words, kept) if words[0] == "--rerun" else asked(words[0], kept, *words[1:])
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert refused.stderr.startswith(f"aiperf: {kept}/trials/0001/plan.parquet {NO_PLAN}")
+    assert sums(kept) == before
+    assert asked("report", kept, "--from", "report").returncode in (0, 3)
+    assert "plan.parquet is missing" in asked("verify", kept).stdout
+
+
+@pytest.mark.parametrize(
+    ("version", "said"), [(__version__, "\n"), ("0.9.0", f"; this is {__version__}, by which values that are computed again may differ\n")]
+)
+def test_verify_says_first_which_version_measured(kept: Path, version: str, said: str) -> None:
+    receipt = kept / "receipt.json"
+    receipt.write_text(json.dumps({**json.loads(receipt.read_text()), "aiperf_version": version}))
+    assert asked("verify", kept).stdout.startswith(f"{kept}\n  version  ok     measured by aiperf {version}{said}")
+
+
+@pytest.mark.parametrize(("stopped", "code", "state"), [(True, 130, "stopped"), (False, 3, "failed")])
+def test_a_run_that_was_given_up_is_told_as_such_when_its_bytes_are_read(kept: Path, stopped: bool, code: int, state: str) -> None:
+    receipt = kept / "receipt.json"
+    said = json.loads(receipt.read_text())
+    gone = ("generators", "processors", "dead", "pulses", "restarted", "verdict", "stamps")
+    kept_of = {key: value for key, value in said.items() if key not in gone}
+    receipt.write_text(json.dumps({**kept_of, "stopped": stopped, "error": "why it ended"}))
+    assert asked("report", kept, "--from", "process").returncode == code
+    assert states(kept) == f"state,error\n{state},why it ended\n"
 
 
 @pytest.mark.parametrize("name", ["receipt.json", "trials/0001/load.json", "trials/0001/summary.json"])
@@ -196,6 +239,33 @@ def test_a_ctrl_c_never_leaves_neither_the_old_records_nor_the_new(kept: Path) -
     before = sums(kept)
     again(Interrupted(kept), "process", lambda _: None)
     assert sums(kept) == before
+
+
+class Late(Campaign):
+    """One of a user who presses Ctrl-C when all but the sums is written."""
+
+    def write_sums(self) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_a_ctrl_c_among_the_last_files_says_that_each_is_whole(kept: Path) -> None:
+    with pytest.raises(KeyboardInterrupt, match=f"{kept}: stopped in the stage report; each file there is whole.*--from report$"):
+        again(Late(kept), "judge", lambda _: None)
+
+
+def test_a_ctrl_c_says_what_there_is_and_how_to_go_on_and_processors_are_as_urgent_as_any(kept: Path) -> None:
+    before = sums(kept)
+    report = subprocess.Popen([*COMMAND, "report", str(kept), "--from", "process"], stderr=subprocess.PIPE, text=True)
+    STARTED.append(report)
+    while not (workers := children(report.pid, "processor")):
+        time.sleep(0.01)
+    assert {os.getpriority(os.PRIO_PROCESS, worker) for worker in workers} == {os.getpriority(os.PRIO_PROCESS, 0)}
+    report.send_signal(signal.SIGINT)
+    _, err = report.communicate(timeout=20)
+    said = f"aiperf: {kept}: stopped in the stage process; what was there is as it was; to go on: aiperf report {kept} --from process\n"
+    assert (report.returncode, err) == (130, said)
+    assert sums(kept) == before
+    assert not list(kept.rglob("*.part"))
 
 
 def test_what_a_killed_report_left_is_removed_by_the_next(kept: Path) -> None:
@@ -294,6 +364,7 @@ def test_of_a_killed_parent_the_bytes_make_an_invalid_result_and_nothing_runs_on
     assert again.returncode == 3
     done = Finished(3, again.stdout, again.stderr, outputs)
     assert "generator_died" in done.reasons
+    assert states(folder).splitlines()[1].startswith("failed,was killed before its end")
     assert "was killed before its end" in again.stdout
     assert done.records.num_rows > 50
     assert asked("report", folder).returncode == 0

@@ -2,6 +2,8 @@
 
 import os
 import select
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from aiperf import clock
 from aiperf.load.loop import EpollLoop
@@ -131,3 +133,57 @@ def test_readiness_of_a_closed_descriptor_is_not_handed_to_its_successor() -> No
     for fd in {*(fd for pair in pipes for fd in pair), first.write}:
         os.close(fd)
     loop.close()
+
+
+class Ticking:
+    """A clock that a reading moves on by a microsecond."""
+
+    def __init__(self) -> None:
+        self.ns = 1_000_000_000
+
+    def __call__(self) -> int:
+        self.ns += 1000
+        return self.ns
+
+
+@contextmanager
+def crowd(size: int, log: list[tuple[str, int]]) -> Iterator[EpollLoop]:
+    """A loop on a clock of ours, with so many descriptors that are ready to be read."""
+    loop, pipes = EpollLoop(), [os.pipe() for _ in range(size)]
+    loop.monotonic_ns = Ticking()
+    for fd, other in pipes:
+        loop.watch(fd, Reader(fd, urgent=False, log=log, name="read"))
+        os.write(other, b"x")
+    yield loop
+    for fd, other in pipes:
+        loop.forget(fd)
+        os.close(fd)
+        os.close(other)
+    loop.close()
+
+
+def test_a_poll_reports_no_more_than_there_is_time_for() -> None:
+    log = list[tuple[str, int]]()
+    with crowd(100, log) as loop:
+        loop.at(loop.monotonic_ns() + 30_000, lambda: log.append(("due", 0)), exact=True)
+        loop.turn()
+        assert log[0] == ("due", 0)
+        assert 15 <= len(log) <= 31
+        before = {low for _, low in log[1:]}
+        loop.turn()
+        assert len(log) == 101
+    assert {low for _, low in log[1:]} == before, "what a poll left out may have been there all the while"
+
+
+def test_behind_what_was_due_there_is_time_for_idle_work() -> None:
+    log, asked = list[tuple[str, int]](), list[int]()
+    with crowd(3, log) as loop:
+        start = loop.monotonic_ns()
+        for number in range(3):
+            loop.at(start + 20_000 + 1000 * number, lambda number=number: log.append((f"due {number}", 0)), exact=True)
+        loop.at(start + 900_000, lambda: None, exact=True)
+        loop.idle = lambda left_ns: asked.append(left_ns) is None and False
+        loop.turn()
+    assert [name for name, _ in log] == ["due 0", "due 1", "due 2", "read", "read", "read"]
+    assert len(asked) == 1
+    assert 800_000 < asked[0] < 900_000

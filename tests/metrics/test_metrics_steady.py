@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from metric_records import MS, T0, answer, facts, records
 
 from aiperf.config.experiment import Experiment, VerdictLimits
-from aiperf.metrics.case import Case
 from aiperf.metrics.steady import LEFT, batch_means, beginning, mser, trend
 from aiperf.metrics.summary import summarise
+from aiperf.metrics.view import Case
 from aiperf.results import Summary
 
 SHAPES: dict[str, Callable[[np.ndarray], np.ndarray]] = {

@@ -9,7 +9,7 @@ from metric_records import T0, answer, facts, records, unsent
 from aiperf.config.experiment import VerdictLimits
 from aiperf.config.slos import Limit
 from aiperf.metrics import validity
-from aiperf.metrics.case import Case
+from aiperf.metrics.view import Case
 from aiperf.results import REASONS, Reason, Verdict
 
 P99 = Limit("request_latency", "p99", "<=", 1000.0, "ms")

@@ -120,7 +120,7 @@ class TestPlan:
             write_plan(tmp_path / "plan.parquet", plan())
 
     def test_that_is_not_there_is_named(self, tmp_path):
-        with pytest.raises(MeasureError, match=r"plan\.parquet"):
+        with pytest.raises(ConfigError, match=r"plan\.parquet is not there, and nothing else"):
             read_plan(tmp_path / "plan.parquet")
 
     def test_that_is_something_else_is_named(self, tmp_path):

@@ -1,6 +1,6 @@
 """What is to be known of a run beside its plan and what the load leaves: written before the load, so that the disk alone can be judged."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from aiperf.workload import WARMUP_FROM
 
 NAME = "trials/0001/load.json"
 SCHEMA_VERSION = "1.0"
-_NICE = 19
+_PROCESS, _NICE = "aiperf.processing.processor:process_job", 19
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ def read(campaign: Campaign) -> tuple[Brief, Experiment]:
 
 
 def planned_ns(brief: Brief, campaign: Campaign) -> NDArray[np.int64] | None:
-    """The run's planned times from its start; None in closed loop. Raises MeasureError where the plan cannot be read."""
+    """The run's planned times from its start; None in closed loop. Raises as `read_plan`."""
     if not brief.open_loop:
         return None
     plan = read_plan(campaign.plan)
@@ -110,25 +110,13 @@ def spools(brief: Brief, campaign: Campaign) -> tuple[Path, ...]:
 
 
 def processors(
-    brief: Brief, experiment: Experiment, campaign: Campaign, *, cores: frozenset[int] | None, cut_ns: int | None = None,
+    brief: Brief, experiment: Experiment, campaign: Campaign, *, cores: frozenset[int] | None = None, nice: int = _NICE,
     records: Path | None = None,
 ) -> list[Job]:  # fmt: skip
-    """The jobs that make records (in another folder than theirs, if one is given) of what the generators leave.
-
-    `cut_ns` is where a stop rule had ended the plan, where the load is over.
-    """
-    return [
-        Job(
-            f"processor-{shard}",
-            "aiperf.processing.processor:process_job",
-            ProcessTask(
-                spools(brief, campaign), records or campaign.records, experiment.endpoint, brief.urls, brief.model,
-                plan=campaign.plan if brief.open_loop else None, shard=shard, shards=brief.shards, tokenizer=experiment.tokenizer,
-                cut_ns=cut_ns,
-            ),
-            nice=_NICE,
-            cores=cores,
-            log=(campaign.log, experiment.log_level),
-        )
-        for shard in range(brief.shards)
-    ]  # fmt: skip
+    """The jobs that make records (in another folder than theirs, if one is given) of what the generators leave."""
+    first = ProcessTask(
+        spools(brief, campaign), records or campaign.records, experiment.endpoint, brief.urls, brief.model,
+        plan=campaign.plan if brief.open_loop else None, shards=brief.shards, tokenizer=experiment.tokenizer,
+    )  # fmt: skip
+    tasks, log = (replace(first, shard=shard) for shard in range(brief.shards)), (campaign.log, experiment.log_level)
+    return [Job(f"processor-{task.shard}", _PROCESS, task, nice=nice, cores=cores, log=log) for task in tasks]

@@ -35,7 +35,7 @@ _BODY = b'{"object":"chat.completion","choices":[{"index":0,"message":{"role":"a
 _EVENT = b'data: {"object":"chat.completion.chunk","choices":[{"index":0,"delta":{%b word"},"finish_reason":null}]}\n\n' % TOKEN
 
 
-def ceilings(folder: Path, seconds: float = 2.5) -> Iterator[View]:
+def ceilings(folder: Path, seconds: float = 2.0) -> Iterator[View]:
     """The measures, each when it is known: `name`, `figure`, what was counted, how `busy` each side was, and which were `saturated`.
 
     Raises MeasureError where one cannot be made. What is written lies below `folder` until then, and does not stay.
@@ -124,13 +124,17 @@ class _Answering(asyncio.Protocol):
 
 
 def _steps(play: Callable[[int], View]) -> View:
-    """The highest of up to three levels that the generator carries, each aimed at where it hardly will."""
-    held, level = None, 16
-    for _ in range(3):
+    """The highest that the generator carries of up to four levels: each aimed at where it hardly will, or below one that was too high."""
+    held, least, most, aimed, level = None, 16, 1 << 20, 16.0, 16
+    for _ in range(4):
         found = play(level)
         if found["exact_share"] < _EXACT or found["busy"]["generator"] > _FULL:
+            most = level if held else most  # that few fail only where others are at work: once more
+        else:
+            held, least, aimed = found, level, level * min(3, 0.85 / max(found["busy"]["generator"], 0.01))
+        level = round(min(aimed, (least * most) ** 0.5))
+        if held and not least < level < most:
             break
-        held, level = found, round(level * min(3, 0.85 / max(found["busy"]["generator"], 0.01)))
     return held or found
 
 

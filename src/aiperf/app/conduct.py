@@ -28,6 +28,8 @@ SILENCE_NS = 5 * clock.SECOND
 LEAD_NS = clock.SECOND // 10
 """From the word to begin to the first due time: each of several generators has heard it by then."""
 
+RUN = "the run"  # what died where no single worker did
+
 Until = Callable[[Pulse], str | bool | None]
 """A stop function given from outside: whether, or why, enough has been sent."""
 
@@ -45,6 +47,11 @@ class Outcome:
     stopped: bool = False
     pulses: dict[str, Pulse] = field(default_factory=dict)
     restarted: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def state(self) -> str:
+        """How the run ended, as the tables say it: one that died failed, whatever can be made of what it left."""
+        return "stopped" if self.stopped else "failed" if RUN in self.dead else "complete"
 
     @property
     def cut_ns(self) -> int | None:
@@ -91,22 +98,18 @@ class Conductor:
 
     Several generators begin at the same instant, when the last of them is ready or gone; one alone begins by itself.
     A generator that says nothing for `PATIENCE_NS`, or a processor once the load is over, is ended: it is stopped, or hangs.
-    `stop` judges the pulses: by its word every generator ends.
+    `stop` judges the pulses: by its word every generator ends. `outcome` is that of a load which is over.
     """
 
     def __init__(
-        self, cluster: Cluster, screen: Screen, now: Callable[[], int] = clock.monotonic_ns, *, stop: StopRule | None = None
-    ) -> None:
+        self, cluster: Cluster, screen: Screen, now: Callable[[], int] = clock.monotonic_ns, *, stop: StopRule | None = None,
+        outcome: Outcome | None = None,
+    ) -> None:  # fmt: skip
         self._cluster, self._screen, self._now, self._rule = cluster, screen, now, stop
         self._heard_ns: dict[str, int] = {}
-        self._running: set[str] = set()
-        self._generating: set[str] = set()
-        self._awaited: set[str] = set()
-        self._spools: list[Path] = []
-        self._told_ns = 0
-        self._outcome = Outcome()
+        self._running, self._generating, self._awaited, self._to_stop = (set[str]() for _ in range(4))
+        self._outcome = Outcome() if outcome is None else outcome
         self._spare: dict[str, Job] = {}
-        self._to_stop: set[str] = set()
 
     def run(self, generators: list[Job], processors: list[Job], heard: Interrupts) -> Outcome:
         """Run them all; returns when the last has ended."""
@@ -118,7 +121,7 @@ class Conductor:
         self._to_stop = set(self._generating)
         self._awaited = set(self._generating) if len(generators) > 1 else set()
         self._spare = {job.name: job for job in processors}
-        self._spools = [spool for job in processors[:1] for spool in getattr(job.argument, "spools", ())]
+        self._spools: list[Path] = [spool for job in processors[:1] for spool in getattr(job.argument, "spools", ())]
         self._told_ns = self._now()
         for job in processors if not generators else ():
             self._finish(job.name)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from aiperf.config.declared import taken
+from aiperf.config.checks import taken
 from aiperf.config.experiment import Experiment
 from aiperf.dataset.bank import Wording, bank_of
 from aiperf.errors import ConfigError, MeasureError

@@ -10,7 +10,7 @@ import pyarrow as pa
 from aiperf import clock
 from aiperf.app import brief as briefs
 from aiperf.app.brief import Brief
-from aiperf.app.conduct import Outcome
+from aiperf.app.conduct import RUN, Outcome
 from aiperf.app.judge import judged
 from aiperf.app.session import Ended, Kept, Run, keep_plan
 from aiperf.config.secrets import hidden
@@ -28,12 +28,13 @@ _log = getLogger(__name__)
 VALID, NOTHING, INVALID, GATE, STOPPED = 0, 1, 3, 4, 130
 
 
-def keep_results(kept: Kept, state: str, summary: Summary | None = None, error: str | None = None) -> None:
+def keep_results(kept: Kept, outcome: Outcome, summary: Summary | None = None) -> None:
     """Put the run into its sweep.duckdb, as a sweep of one. Raises MeasureError where the disk refuses."""
     said, whole = (hidden(kept.experiment.model_dump(mode="json", exclude_defaults=only_said)) for only_said in (True, False))
     params = {**flat(said), **flat(whole)}  # what was said comes first, since `points` has no room for all
     ended: int = kept.journal.facts.setdefault("ended_ns", clock.now_ns())
-    why = (error or "stopped by the user") if state == "stopped" else None
+    error, state = outcome.dead.get(RUN), outcome.state
+    why = (error or "stopped by the user") if outcome.stopped else None
     sweep = Sweep(kept.sweep_id, kept.experiment.name, kept.text, kept.began_ns, ended, state, why)
     trial = Trial(1, "trials/0001", params, kept.began_ns, ended, state, summary, error=error)
     commit(kept.campaign.folder, sweep, [trial])
@@ -60,7 +61,7 @@ def concluded(kept: Kept, records: pa.Table, brief: Brief, outcome: Outcome) -> 
         written(kept, summary)
         if kept.experiment.output.level == "summary":
             kept.campaign.drop_records()
-        keep_results(kept, "stopped" if outcome.stopped else "complete", summary)
+        keep_results(kept, outcome, summary)
     _told(summary)
     return summary
 

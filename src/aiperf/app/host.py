@@ -26,13 +26,10 @@ def facts() -> dict[str, Any]:
         "aiperf_version": __version__,
         "python": sys.version.split()[0],
         "packages": {name: metadata.version(name) for name in _PACKAGES},
-        "host": platform.node(),
-        "machine": platform.machine(),
-        "cpu": _cpu(),
-        "cores": os.cpu_count(),
+        "host": platform.node(), "machine": platform.machine(), "cpu": _cpu(), "cores": os.cpu_count(),
         "kernel": f"{platform.system()} {platform.release()}",
         "clock_offset_ns": clock.offset_ns(),
-    }
+    }  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,18 +126,11 @@ def generate(channel: Channel, task: LoadTask) -> None:
         transport.close()
         if isinstance(loop, EpollLoop):
             loop.close()
-    channel.tell(
-        {
-            **said,
-            "parts": spool.parts,
-            "spool_waits": spool.waits,
-            "lost_frames": spool.lost,
-            "spool_failure": None if spool.failure is None else str(spool.failure),
-            "reopened": getattr(transport, "reopened", 0),
-            "generator": task.share.generator,
-            "at_ns": clock.now_ns(),
-        }
-    )
+    failure = None if spool.failure is None else str(spool.failure)
+    channel.tell({
+        **said, "parts": spool.parts, "spool_waits": spool.waits, "lost_frames": spool.lost, "spool_failure": failure,
+        "reopened": getattr(transport, "reopened", 0), "generator": task.share.generator, "at_ns": clock.now_ns(),
+    })  # fmt: skip
 
 
 def descriptors() -> int | None:

@@ -17,6 +17,7 @@ from aiperf.results import RunFacts, Summary, Window
 
 _MOST_TORN = 1 << 20
 """Far more than one frame, so more than a kill can cut off."""
+TORN = "{}: {:,} bytes from byte {} on are no whole frame"
 
 
 def judged(records: pa.Table, due: NDArray[np.int64] | None, brief: Brief, experiment: Experiment, *, outcome: Outcome) -> Summary:
@@ -87,7 +88,7 @@ def _damaged(outcome: Outcome) -> set[str]:
     for said in outcome.processors.values():
         for number, (torn, at) in enumerate(zip(said.get("torn_bytes", ()), said.get("read_bytes", ()))):
             if torn and (torn > _MOST_TORN or f"generator-{number}" in outcome.generators):
-                found.add(f"generator-{number}.spool: {torn:,} bytes from byte {at} on are no whole frame")
+                found.add(TORN.format(f"generator-{number}.spool", torn, at))
     return found
 
 

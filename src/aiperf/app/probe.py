@@ -22,9 +22,7 @@ from aiperf.workload import Turn
 
 _LENGTHS = (8, 24)
 _TOKENS = 4
-_EVERY_S = 0.1
-_LONGEST_S = 120.0
-_READY_S = 4.0
+_EVERY_S, _READY_S, _LONGEST_S = 0.1, 4.0, 120.0
 _REASONING = ("reasoning_content", "reasoning")
 _Wait = Callable[[], bool]
 
@@ -132,9 +130,7 @@ def _humbler(target: Target, turn: Turn, fetch: Fetch, refusal: "_Heard") -> tup
 
 def _refusal(heard: "_Heard") -> str:
     """Why a probe failed, and what might help."""
-    hints = {
-        401: "; give endpoint.api_key", 403: "; is endpoint.api_key right?", 404: "; is endpoint.path right, and the model there?",
-    }  # fmt: skip
+    hints = {401: "; give endpoint.api_key", 403: "; is endpoint.api_key right?", 404: "; is endpoint.path right, and the model there?"}
     where = f" to {heard.location}" if heard.location else ""
     return f"a probe got status {heard.status}{where} ({heard.said.error}): {heard.said.reason}{hints.get(heard.status, '')}"
 

@@ -2,8 +2,8 @@
 
 import json
 import shutil
-from collections.abc import Callable, Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from aiperf.app import brief as briefs
 from aiperf.app import host
 from aiperf.app import plan as planning
 from aiperf.app.brief import Brief
-from aiperf.app.conduct import Conductor, Outcome, interrupts
+from aiperf.app.conduct import RUN, Conductor, Interrupts, Outcome, interrupts
 from aiperf.app.finish import concluded, keep_results, shown, written
 from aiperf.app.plan import Gathered
 from aiperf.app.session import Ended, Journal, Kept, table
@@ -25,7 +25,7 @@ from aiperf.store import summary as summaries
 from aiperf.store.campaign import SUMS, Campaign
 from aiperf.store.parquet import Records, read_plan
 
-_LATER = "trials/0001/processed.json"
+_PART, _LATER = "records.part", "trials/0001/processed.json"
 """What processors said that have made the records anew, where that is not what those of the run had said."""
 _NO_RECEIPT = "was killed before its end: there is no receipt that says how it fared"
 
@@ -33,15 +33,17 @@ _NO_RECEIPT = "was killed before its end: there is no receipt that says how it f
 def again(campaign: Campaign, since: str, say: Callable[[str], None]) -> Ended:
     """Repeat the stages from `since` on; what they derive takes the place of what was there.
 
-    Raises ConfigError where what they need is not there, MeasureError where it cannot be read or the disk refuses.
+    Raises ConfigError where what they need is not there, MeasureError where the disk refuses, KeyboardInterrupt that says what is there.
     """
     brief, experiment = briefs.read(campaign)
-    receipt, outcome, text = campaign.receipt(), outcome_of(campaign), campaign.read("experiment.yaml")
-    journal = Journal({"ended_ns": receipt["ended_ns"]} if "ended_ns" in receipt else {})
+    text, journal = campaign.read("experiment.yaml"), Journal(campaign.receipt())
+    outcome = outcome_of(campaign, journal.facts)
     kept = Kept(experiment, campaign, make("ui", "none", say), journal, text, brief.began_ns, brief.sweep_id)
-    with campaign.held(), interrupts() as heard:
+    with campaign.held(), interrupts() as heard, _last_words(kept, since):
         logs.configure(campaign.log, experiment.log_level)
-        shutil.rmtree(_part(campaign), ignore_errors=True)  # of one that was killed
+        shutil.rmtree(campaign.trial / _PART, ignore_errors=True)  # of one that was killed
+        if since != "report":
+            briefs.planned_ns(brief, campaign)  # a plan that cannot be read is told of before anything is made
         if since == "process":
             with journal.stage("process"):
                 _processed(kept, brief, outcome, heard)
@@ -49,30 +51,40 @@ def again(campaign: Campaign, since: str, say: Callable[[str], None]) -> Ended:
             with journal.stage("report"):
                 _, summary = summaries.read_named(campaign.trial / summaries.JSON_NAME)
                 written(kept, summary)
-                keep_results(kept, "stopped" if outcome.stopped else "complete", summary)
+                keep_results(kept, outcome, summary)
         else:
             summary = concluded(kept, Records(campaign.records), brief, outcome)
         campaign.write_sums()
     return shown(kept, summary, outcome)
 
 
-def outcome_of(campaign: Campaign) -> Outcome:
+@contextmanager
+def _last_words(kept: Kept, since: str) -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt as exc:
+        stage, folder = kept.journal.stages[-1]["stage"] if kept.journal.stages else since, kept.campaign.folder
+        left = "what was there is as it was" if stage == since != "report" else "each file there is whole, as it was or made anew"
+        told = f"{folder}: stopped in the stage {stage}; {left}; to go on: aiperf report {folder} --from {stage}"
+        raise KeyboardInterrupt(told) from exc
+
+
+def outcome_of(campaign: Campaign, receipt: Mapping[str, Any]) -> Outcome:
     """How the workers fared, as the receipt has it; without one the run was killed. Of later processors it is what those said."""
-    receipt = campaign.receipt()
-    outcome = Outcome(dead={"the run": receipt.get("error", _NO_RECEIPT)})
+    stopped = bool(receipt.get("stopped"))
+    outcome = Outcome(dead={RUN: receipt.get("error", _NO_RECEIPT)}, stopped=stopped)
     if "generators" in receipt:
         generators = {f"generator-{said['generator']}": said for said in receipt["generators"]}
         pulses = {name: msgspec.convert(said, Pulse, str_keys=True) for name, said in receipt.get("pulses", {}).items()}
-        restarted = receipt.get("restarted", {})
-        outcome = Outcome(generators, _first(campaign), dict(receipt["dead"]), bool(receipt.get("stopped")), pulses, restarted)
+        outcome = Outcome(generators, _first(receipt), dict(receipt["dead"]), stopped, pulses, receipt.get("restarted", {}))
     if (campaign.folder / _LATER).exists():
         _remade(outcome, json.loads(campaign.read(_LATER)))
     return outcome
 
 
-def _first(campaign: Campaign) -> dict[str, Mapping[str, Any]]:
+def _first(receipt: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """What the run's own processors said."""
-    return {f"processor-{shard}": said for shard, said in enumerate(campaign.receipt().get("processors", ()))}
+    return {f"processor-{shard}": said for shard, said in enumerate(receipt.get("processors", ()))}
 
 
 def _remade(outcome: Outcome, processors: dict[str, Mapping[str, Any]]) -> None:
@@ -81,38 +93,33 @@ def _remade(outcome: Outcome, processors: dict[str, Mapping[str, Any]]) -> None:
     outcome.dead = {name: why for name, why in outcome.dead.items() if not name.startswith("processor")}
 
 
-def cut_short(campaign: Campaign) -> dict[str, str]:
+def cut_short(spools: Sequence[Path], receipt: Mapping[str, Any]) -> dict[str, str]:
     """A line for each spool of which less is there than the run's own processors have read."""
-    read = next(iter(_first(campaign).values()), {}).get("read_bytes", ())
-    paths = [campaign.spool / f"generator-{number}.spool" for number in range(len(read))]
-    there = [path.stat().st_size if path.exists() else 0 for path in paths]
-    return {path.name: f"{path.name}: {now:,} of {then:,} bytes are there" for path, now, then in zip(paths, there, read) if now < then}
+    read = next(iter(_first(receipt).values()), {}).get("read_bytes", ())
+    there = [path.stat().st_size if path.exists() else 0 for path in spools]
+    return {path.name: f"{path.name}: {now:,} of {then:,} bytes are there" for path, now, then in zip(spools, there, read) if now < then}
 
 
-def _part(campaign: Campaign) -> Path:
-    return campaign.records.with_name("records.part")
-
-
-def _processed(kept: Kept, brief: Brief, outcome: Outcome, heard: Any) -> None:
+def _processed(kept: Kept, brief: Brief, outcome: Outcome, heard: Interrupts) -> None:
     """Make the records anew, beside the old ones, and put them in their place when they are whole."""
-    campaign, part = kept.campaign, _part(kept.campaign)
-    paths, short = briefs.spools(brief, campaign), cut_short(campaign)
+    campaign, receipt, part = kept.campaign, kept.journal.facts, kept.campaign.trial / _PART
+    paths = briefs.spools(brief, campaign)
+    short = cut_short(paths, receipt)
     gone = [path.name for path in paths if not path.exists()]  # of a generator that died early there may be none
     if len(gone) == len(paths) or short.keys() & set(gone):
-        hint = "; records can be judged anew: --from judge" if campaign.has_records else ""
-        level = kept.experiment.output.level
+        hint, level = "; records can be judged anew: --from judge" if campaign.has_records else "", kept.experiment.output.level
         raise ConfigError(f"{campaign.spool}: {', '.join(gone)} not there (output.level={level}; raw keeps them){hint}")
-    jobs = briefs.processors(brief, kept.experiment, campaign, cores=None, cut_ns=outcome.cut_ns, records=part)
+    jobs = briefs.processors(brief, kept.experiment, campaign, nice=0, records=part)
     try:
         with closing(make("cluster", "local")) as cluster:
-            found = Conductor(cluster, kept.screen).run([], jobs, heard)
+            found = Conductor(cluster, kept.screen, outcome=Outcome(outcome.generators)).run([], jobs, heard)
         if found.dead:
             raise MeasureError("; ".join(f"{name} {why}" for name, why in found.dead.items()))
         if heard.count:
             raise KeyboardInterrupt
         next(iter(found.processors.values()))["damaged"].extend(short.values())
         heard.patient = True  # what a Ctrl-C would leave of the next lines is neither the old records nor the new
-        if found.processors == _first(campaign):
+        if found.processors == _first(receipt):
             (campaign.folder / _LATER).unlink(missing_ok=True)
         else:
             campaign.write_json(_LATER, found.processors)

@@ -14,7 +14,7 @@ from aiperf import clock, logs
 from aiperf.app import GENERATE, host, words
 from aiperf.app import plan as planning
 from aiperf.app.brief import Brief, brief_of, processors, spools, write
-from aiperf.app.conduct import Conductor, Outcome, Until, interrupts, stop_rule
+from aiperf.app.conduct import RUN, Conductor, Outcome, Until, interrupts, stop_rule
 from aiperf.app.data import enough_memory
 from aiperf.app.host import packages
 from aiperf.app.jobs import LoadTask, Render, Target, descriptors, dressed, path_of, speaker
@@ -35,21 +35,15 @@ from aiperf.transports.origin import request_headers
 from aiperf.workload import Share
 
 _log = getLogger(__name__)
-_RENDERED = 5
-_OWN_FILES = 16
+_RENDERED, _OWN_FILES = 5, 16
 _HURRY_S = 0.5
 """How long a server is asked for its metrics when the user waits for the report."""
 
 
 def run(
-    found: Gathered,
-    *,
-    arguments: Sequence[str],
-    dry_run: bool = False,
-    hatched: Sequence[Worker] = (),
-    verbose: int = 0,
+    found: Gathered, *, arguments: Sequence[str], dry_run: bool = False, hatched: Sequence[Worker] = (), verbose: int = 0,
     until: Until | None = None,
-) -> Ended:
+) -> Ended:  # fmt: skip
     """Run an experiment whose data are `found`; `hatched` workers are used, and `until` may end the load before the plan does.
 
     Raises AiperfError where nothing can be measured.
@@ -65,8 +59,9 @@ def run(
     cores = host.cores(pin=experiment.cluster.pin, generators=experiment.cluster.generators)
     made = Run(experiment, campaign, screen, journal, composed.text, found.began_ns, campaign.folder.name, name, plan, hatched, cores)
     journal.facts = {
-        "schema_version": store.RECEIPT_VERSION, "name": experiment.name, "run": name, "argv": redacted(arguments), "seed": experiment.seed,
-        "data_sha256": planning.data_hash(experiment), "choices": dict(composed.choices), "plugins": packages(experiment),
+        "schema_version": store.RECEIPT_VERSION, "name": experiment.name, "run": name, "seed": experiment.seed,
+        "argv": list(map(redacted, arguments)), "choices": dict(composed.choices), "data_sha256": planning.data_hash(experiment),
+        "plugins": packages(experiment),
     }  # fmt: skip
     lines = (*composed.notes, *words.lines(experiment, plan), *_too_many(made), *_room(made))
     with campaign.held(), _last_words(made), enough_memory(experiment.dataset.path):
@@ -97,27 +92,27 @@ def _last_words(run: Run) -> Iterator[None]:
         yield
     except AiperfError as exc:
         _log.error("%s", exc)
-        _give_up(run, "failed", str(exc))
+        _give_up(run, str(exc), stopped=False)
         raise
     except KeyboardInterrupt:
         run.screen.line(f"stopped before its results: what there is lies in {run.campaign.folder}")
-        _give_up(run, "stopped", "stopped by the user")
+        _give_up(run, "stopped by the user", stopped=True)
         raise
     except BrokenPipeError:
-        _give_up(run, "stopped", "who read standard output closed it")
+        _give_up(run, "who read standard output closed it", stopped=True)
         raise
     finally:
         _write_receipt(run)
         logs.close()
 
 
-def _give_up(run: Run, state: str, error: str) -> None:
+def _give_up(run: Run, error: str, *, stopped: bool) -> None:
     """Leave word of a run without results; where even that cannot be written, what went wrong first is told."""
     from aiperf.app.finish import keep_results  # noqa: PLC0415 - not before the load: launch time
 
-    run.journal.facts["error"] = error
+    run.journal.facts = {"stopped": stopped, **run.journal.facts, "error": error}
     with suppress(MeasureError):
-        keep_results(run, state, error=error)
+        keep_results(run, Outcome(dead={RUN: error}, stopped=stopped))
 
 
 def _room(run: Run) -> list[str]:

@@ -24,9 +24,7 @@ if TYPE_CHECKING:
 from aiperf.transports.origin import full
 
 _log = getLogger(__name__)
-_NAME = "simulator"
-_LOOPBACK = "127.0.0.1"
-_PATIENCE_S = 20.0
+_NAME, _LOOPBACK, _PATIENCE_S = "simulator", "127.0.0.1", 20.0
 EPOCH_NS = 946_684_800 * clock.SECOND
 """Where a virtual clock begins: 2000-01-01, which nobody takes for a time that was measured."""
 

@@ -19,9 +19,7 @@ from aiperf.workload import Phase
 
 _RATES, _RATES_AS_LINES = (400, 45), (2_400, 85)
 """A request's and a token's bytes of spool, records and plan together, and of JSON too, with a margin: half of either was seen."""
-_UNKNOWN_TOKENS = 512
-_MOST_LOOKED_AT = 1_000_000
-_SPARE_BYTES = 16 * 1024 * 1024
+_UNKNOWN_TOKENS, _MOST_LOOKED_AT, _SPARE_BYTES = 512, 1_000_000, 16 * 1024 * 1024
 
 
 def lines(experiment: Experiment, plan: Plan) -> list[str]:

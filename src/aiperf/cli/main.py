@@ -14,8 +14,7 @@ from aiperf.errors import AiperfError, ConfigError
 
 STOPPED = 130
 """The exit code of what the user stopped."""
-_PIPE_GONE = 1
-_COMPOSE = ("run", "validate", "simulate")
+_PIPE_GONE, _COMPOSE = 1, ("run", "validate", "simulate")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -33,6 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, Exception) as exc:
         if not is_of_interrupt(exc):
             raise
+        if isinstance(exc, KeyboardInterrupt) and exc.args:  # a word on what there is now
+            print(f"aiperf: {exc}", file=sys.stderr)
         code = STOPPED
     finally:
         if argv is None and "duckdb" not in sys.modules:

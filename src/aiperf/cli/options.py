@@ -92,6 +92,8 @@ def _split(argv: Sequence[str]) -> tuple[list[str], list[tuple[str, str]]]:
             if name not in FLAGS:
                 raise ConfigError(f"there is no flag {name}{hint(name, FLAGS) or '.'} Flags: {', '.join(FLAGS)}")
             flags.append((name, _value(name, value if sign else None, rest)))
+            if FLAGS[name].takes and len(values := [said for flag, said in flags if flag == name]) > 1 and name != "--config-dir":
+                raise ConfigError(f"{name} is given twice ({', '.join(values)}), and takes one value")
     return words, flags
 
 

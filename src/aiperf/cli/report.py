@@ -22,11 +22,14 @@ def main(words: Sequence[str], flags: Mapping[str, str]) -> int:
         raise ConfigError("report: give a campaign's folder, as in aiperf report outputs/quickstart")
     campaigns = [latest(Path(word), "report") for word in words]
     if since := flags.get("--from"):
-        from aiperf.app.repeat import again  # noqa: PLC0415 - to show what is there needs no stage
+        try:
+            from aiperf.app.repeat import again  # noqa: PLC0415 - to show what is there needs no stage
 
-        if gone := [line for campaign in campaigns for line in _lacking(campaign)]:
-            raise ConfigError([f"{line}: nothing of it can be computed again" for line in gone])
-        return max(again(campaign, since, output.say).code for campaign in campaigns)
+            if gone := [line for campaign in campaigns for line in _lacking(campaign)]:
+                raise ConfigError([f"{line}: nothing of it can be computed again" for line in gone])
+            return max(again(campaign, since, output.say).code for campaign in campaigns)
+        except KeyboardInterrupt as exc:
+            raise KeyboardInterrupt(*exc.args or ["report: stopped before it began; what was there is as it was"]) from exc
     output.say("\n\n".join(text for word, campaign in zip(words, campaigns) for text in _told(Path(word), campaign)))
     lines = [line for campaign in campaigns for line in _lacking(campaign)]
     for line in lines:

@@ -10,8 +10,6 @@ import signal
 import socket
 import sys
 import threading
-import time
-from pathlib import Path
 from pkgutil import resolve_name
 from typing import NoReturn
 
@@ -20,15 +18,12 @@ from aiperf.cluster.channel import SocketChannel
 from aiperf.errors import AiperfError
 
 _PATIENCE_S = 1.0
-_TRIES, _PAUSE_S = 10, 0.12
-"""The kernel lets those without rights weigh a session ten times a second, all of them together."""
 
 
 def main() -> None:
     """Run the job that the command line names."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _, _, fd, target = sys.argv
-    _step_back(os.nice(0))
     work = resolve_name(target)
     packed = sys.stdin.buffer.read()
     if not packed:  # the parent needed no worker after all
@@ -45,19 +40,6 @@ def main() -> None:
     finally:
         channel.close()
     leave(code)
-
-
-def _step_back(nice: int) -> None:
-    """Where each session has a share of the cores (autogroup), priorities count only within it: give all of ours this one's weight."""
-    for _ in range(_TRIES if nice else 0):
-        try:
-            Path("/proc/self/autogroup").write_text(str(nice), encoding="ascii")
-        except BlockingIOError:
-            time.sleep(_PAUSE_S)
-        except OSError:  # there are no such shares here
-            return
-        else:
-            return
 
 
 def leave(code: int) -> NoReturn:

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO
 
 from aiperf.cluster.channel import SocketChannel
@@ -82,12 +83,28 @@ def _step_back(pid: int, nice: int) -> None:
             os.sched_setscheduler(pid, os.SCHED_IDLE, os.sched_param(0))
 
 
+def _is_said(pid: int, weight: int) -> bool:
+    """Weigh a process's session, where there are such shares; False if it is to be said again."""
+    try:
+        Path(f"/proc/{pid}/autogroup").write_text(str(weight), encoding="ascii")
+    except BlockingIOError:  # without rights it may be said ten times a second
+        return False
+    except OSError:
+        return True
+    return True
+
+
 class LocalCluster:
-    """Starts a process a job in a session of its own, so that Ctrl-C reaches only the parent; `hatched` ones are used first."""
+    """Starts a process a job in a session of its own, so that Ctrl-C reaches only the parent; `hatched` ones are used first.
+
+    Where each session has a share of the cores (autogroup), a nice value counts only within it: those with one give the whole
+    weight of their session away, as long as there is one without.
+    """
 
     def __init__(self, hatched: Sequence[Worker] = ()) -> None:
         self._hatched = list(hatched)
         self._workers: dict[str, Worker] = {}
+        self._weights: dict[int, int] = {}
         self._selector = selectors.DefaultSelector()
 
     def start(self, job: Job) -> None:
@@ -105,6 +122,7 @@ class LocalCluster:
         assert worker.process.stdin is not None  # noqa: S101 - it is a pipe
         with contextlib.suppress(BrokenPipeError), worker.process.stdin as line:  # a worker that has died is told by `wait`
             pickle.dump((job.argument, job.log), line, protocol=5)
+        self._weigh()
 
     def tell(self, worker: str, message: object) -> None:
         """Send a message down; to a worker that is gone, nothing."""
@@ -113,6 +131,7 @@ class LocalCluster:
 
     def wait(self, timeout_s: float, hear: Callable[[Event], None]) -> None:
         """Tell what happened since the last call, waiting for something if nothing did."""
+        self._weigh()
         for worker in self._workers.values():
             worker.channel.flush()
         for key, _ in self._selector.select(timeout_s if self._workers else 0):
@@ -134,6 +153,13 @@ class LocalCluster:
         for worker in self._hatched:
             worker.drop()
         self._selector.close()
+
+    def _weigh(self) -> None:
+        gives_way = any(not worker.nice for worker in self._workers.values())
+        for worker in self._workers.values():
+            pid, weight = worker.process.pid, worker.nice if gives_way else 0
+            if self._weights.get(pid, 0) != weight and _is_said(pid, weight):
+                self._weights[pid] = weight
 
     def _ended(self, worker: Worker, patience_s: float = _PATIENCE_S) -> str | None:
         """Take the worker off the books; why it ended, None if as it should."""

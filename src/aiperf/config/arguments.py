@@ -13,7 +13,7 @@ from aiperf.config.base import Model
 from aiperf.config.files import Layer, named, opened, replacing
 from aiperf.config.keys import Path, at
 from aiperf.config.mistakes import Check, M, without
-from aiperf.config.secrets import redacted_argument
+from aiperf.config.secrets import redacted
 from aiperf.errors import ConfigError
 
 _KEY = re.compile(r"(?P<sign>~|\+{0,2})(?P<key>[A-Za-z_$][\w$-]*(?:[./][\w$-]+)*)")
@@ -46,7 +46,7 @@ def read(arguments: Sequence[str], model: type[Model], *, groups: Sequence[str] 
     found: list[Argument] = []
     problems: dict[Path, str] = {}
     for text in arguments:
-        shown = f"argument {redacted_argument(text, model)!r}"
+        shown = f"argument {redacted(text, model)!r}"
         try:
             found.append(_read(text, model, groups, shown=shown))
         except ValueError as exc:

@@ -6,7 +6,6 @@ from typing import Any
 
 from aiperf.config import slos
 from aiperf.config.dataset import Tokenizer
-from aiperf.config.declared import declared, taken
 from aiperf.config.endpoint import Endpoint
 from aiperf.config.experiment import IN_MEMORY, Experiment
 from aiperf.config.keys import Path, fields
@@ -15,8 +14,9 @@ from aiperf.config.roots import unknown
 from aiperf.config.timing import Timing
 from aiperf.plugin import plugins
 from aiperf.plugin.border import told
-from aiperf.plugin.plugins import metric
+from aiperf.plugin.plugins import declared, metric
 from aiperf.plugin.types import PluginEntry, PluginError
+from aiperf.seams import SAYS
 
 NAMES: Mapping[Path, str] = {
     ("endpoint", "type"): "endpoint",
@@ -106,6 +106,12 @@ def _untaken(experiment: Experiment) -> Iterator[Mistake]:
         yield ("dataset", "batch_size"), f"{says} takes one text a request"
     if endpoint.streaming and declared("endpoint", endpoint.type).get("supports_streaming") is False:
         yield ("endpoint", "streaming"), f"{says} does not stream; leave it out"
+
+
+def taken(endpoint: str) -> tuple[str, ...]:
+    """What of a turn an endpoint takes, words of seams.SAYS; one that does not say takes whatever is no vocabulary's own."""
+    found = declared("endpoint", endpoint).get("takes")
+    return tuple(says for says in SAYS if says != "token_ids") if found is None else tuple(found)
 
 
 def _virtual(experiment: Experiment) -> Iterator[Mistake]:

@@ -13,7 +13,6 @@ import yaml
 from aiperf.config import arguments as grammar
 from aiperf.config import checks, files, roots
 from aiperf.config.arguments import Argument
-from aiperf.config.declared import declared
 from aiperf.config.experiment import Experiment
 from aiperf.config.files import Layer, Reading, named, notes
 from aiperf.config.keys import at
@@ -79,7 +78,7 @@ def _choose(chosen: Sequence[Argument], current: Reading) -> None:
 
 def _is_open_to_times(composed: Mapping[str, Any], current: Reading, sources: Sequence[Layer]) -> bool:
     """Whether the data come from a file and neither a choice nor a key says when they are played."""
-    needs_file = declared("dataset_composer", at(composed, ("dataset", "type"))).get("needs_file")
+    needs_file = plugins.declared("dataset_composer", at(composed, ("dataset", "type"))).get("needs_file")
     chosen = "timing" in current.taken or any("timing" in layer.values for layer in current.chosen)
     said = (at(layer.values, ("timing", name)) is not None for layer in sources if not layer.group for name in _DECIDES)
     return bool(needs_file) and not chosen and not any(said)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from aiperf.config.base import Model, short_for
-from aiperf.config.declared import declared
+from aiperf.plugin.plugins import declared
 
 
 class InputTokens(Model):

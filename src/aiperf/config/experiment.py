@@ -8,10 +8,10 @@ from pydantic import AfterValidator, Field, model_validator
 
 from aiperf.config.base import Milliseconds, Model, Names, Seconds, short_for
 from aiperf.config.dataset import Dataset, Tokenizer
-from aiperf.config.declared import declared
 from aiperf.config.endpoint import Endpoint
 from aiperf.config.keys import at
 from aiperf.config.timing import Timing
+from aiperf.plugin.plugins import declared
 
 
 def _kept(slos: dict[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import reduce
 from operator import getitem
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar, get_args, get_origin
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -115,7 +115,8 @@ class Check(Generic[M]):
             what += f" or none of them, as in {key.dotted}.{name}={first.example}"
         elif isinstance(value, dict):
             what = f"one value, {what}"
-        self._refuse(path, f"expected {what}, not {shown}")
+        known = [str(name) for kind in key.types if get_origin(kind) is Literal for name in get_args(kind)]
+        self._refuse(path, f"expected {what}, not {shown}{hint(str(value), known)}")
 
     def _ruled(self, path: Path, key: keys.Key | None, error: ErrorDetails) -> None:
         """What a rule of ours says, but for rules between keys of which one is wrong and has been taken away; or what is missing."""

@@ -1,7 +1,6 @@
 """What must not be written: secrets become `***`, in files by key, in arguments by key too, in URLs by place."""
 
 import re
-from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -61,7 +60,7 @@ def _hidden_url(text: str) -> str:
     return urlunsplit(parts._replace(query=query)) if query != parts.query else text
 
 
-def redacted_argument(argument: str, model: type[Model] = Experiment) -> str:
+def redacted(argument: str, model: type[Model] = Experiment) -> str:
     """One argument with its secret as `***`: by its key, or whole where its value names a secret somewhere within."""
     typed, sign, value = argument.partition("=")
     path = tuple(typed.lstrip("+~").split("."))
@@ -72,8 +71,3 @@ def redacted_argument(argument: str, model: type[Model] = Experiment) -> str:
     if names_one or is_secret(path, model) or (key is not None and key.is_secret and path == key.path):
         return f"{typed}={HIDDEN}"
     return f"{typed}={_hidden_url(value)}"
-
-
-def redacted(arguments: Sequence[str]) -> list[str]:
-    """The arguments as they may be written into a receipt."""
-    return [redacted_argument(argument) for argument in arguments]

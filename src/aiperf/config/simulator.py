@@ -4,13 +4,12 @@ import math
 from collections.abc import Iterator, Mapping
 from functools import cache
 from importlib import resources
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from aiperf.config.base import Microseconds, Milliseconds, Model, Seconds
-from aiperf.config.roots import unknown
 from aiperf.finite import FiniteFloat
 
 Rate = Annotated[float, Field(ge=0, le=1)]
@@ -113,12 +112,6 @@ def _users() -> Mapping[str, list[str]]:
     return {key: [name for name, values in presets().items() if key in values] for mine in presets().values() for key in mine}
 
 
-def _known(name: Any) -> Any:
-    if name not in get_args(Preset):
-        raise ValueError(unknown("preset", str(name), get_args(Preset)))
-    return name
-
-
 _UNSET: Any = None
 """The preset's value takes its place; it stays where the preset does not use the key, and nobody reads it."""
 
@@ -126,7 +119,7 @@ _UNSET: Any = None
 class Simulator(Model):
     """The packaged server: its times are a model, so that what it should be measured at is known."""
 
-    preset: Annotated[Preset, BeforeValidator(_known)] = "fixed"
+    preset: Preset = "fixed"
     """The model of its times, and the defaults of the keys that it uses: `fixed` times, a `textbook` queue, or an engine that batches."""
     clock: Literal["real", "virtual"] = "real"
     """`virtual` is a clock that jumps from event to event, without sockets: an hour in seconds, the same on every machine."""

@@ -6,7 +6,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from aiperf.config.base import Microseconds, Model, Names, Seconds
-from aiperf.config.declared import declared
+from aiperf.plugin.plugins import declared
 
 MOST_ARRIVALS = 50_000_000
 """Arrivals that can be planned for one run, warm-up included: they are drawn before the start, eight bytes and more each."""

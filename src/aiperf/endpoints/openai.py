@@ -269,11 +269,11 @@ def counts(usage: Any) -> dict[str, int]:
     """
     read = _reader(usage)
     details = read("completion_tokens_details") or read("output_tokens_details")
-    reasoning = _number(_reader(details)("reasoning_tokens")) if details else None
+    thought = _reader(details)("reasoning_tokens") if details else None
     found = {
-        "input_tokens": _first(read, "prompt_tokens", "input_tokens"),
-        "output_tokens": _first(read, "completion_tokens", "output_tokens"),
-        "reasoning_tokens": reasoning if reasoning is not None else _number(read("reasoning_tokens")) or None,
+        "input_tokens": _first(read("prompt_tokens"), read("input_tokens")),
+        "output_tokens": _first(read("completion_tokens"), read("output_tokens")),
+        "reasoning_tokens": _first(thought, read("reasoning_tokens") or None),
     }
     return {name: count for name, count in found.items() if count is not None}
 
@@ -282,14 +282,10 @@ def _reader(place: Any) -> Callable[[str], Any]:
     return place.get if isinstance(place, (dict, Mapping)) else lambda name: getattr(place, name, None)
 
 
-def _first(read: Callable[[str], Any], name: str, other: str) -> int | None:
-    return found if (found := _number(read(name))) is not None else _number(read(other))
-
-
-def _number(value: Any) -> int | None:
-    """A count of tokens that can be one."""
-    value = int(value) if type(value) is float and value.is_integer() else value
-    return value if type(value) is int and 0 <= value <= LARGEST_COUNT else None
+def _first(*values: Any) -> int | None:
+    """The first of these that can be a count of tokens."""
+    whole = (int(value) if type(value) is float and value.is_integer() else value for value in values)
+    return next((value for value in whole if type(value) is int and 0 <= value <= LARGEST_COUNT), None)
 
 
 def error_of(status: int | None) -> str | None:

@@ -18,6 +18,7 @@ WRITE = select.EPOLLOUT
 _MOST, _LEAST = 1024, 16
 _FRESH_NS = 100_000
 _READ_NS, _REPORT_NS = 40_000, 1000
+_FULL_NS = _MOST * _REPORT_NS
 _ROUNDS = 4
 
 
@@ -74,7 +75,7 @@ class EpollLoop:
         if not ready:
             if acted:  # it may have been the last thing that this loop was for
                 return
-            low, ready = self._rest()
+            low, ready = self._rest(now)
         if ready:
             self._serve(ready, low)
 
@@ -88,32 +89,32 @@ class EpollLoop:
 
         It reports no more than there is time for before something is due: a thousand descriptors take half a millisecond.
         """
-        began, most = self.now_ns(), _MOST
-        if self._due:
-            most = max(_LEAST, min(_MOST, (self._due[0][0] - now) // _REPORT_NS))
+        began, most, due = self.now_ns(), _MOST, self._due
+        if due and (left := due[0][0] - now) < _FULL_NS:
+            most = max(_LEAST, left // _REPORT_NS)
         ready: list[tuple[int, int]] = self._epoll.poll(timeout, most)
         if len(ready) < most:  # cut short, it says nothing about what it left out
             self._looked = began
         return ready
 
-    def _rest(self) -> tuple[int, list[tuple[int, int]]]:
+    def _rest(self, now: int) -> tuple[int, list[tuple[int, int]]]:
         """Use the time until the next event: idle work first, then sleep; near an exact time, neither. Then what is due."""
-        now = self.monotonic_ns()
-        wake = None
-        if self._due:
-            due, _, exact, _ = self._due[0]
-            wake = due - self._spin_ns if exact else due
-            if wake <= now:
-                return self._spin(due, now)
-        if self.idle is not None and self.idle(wake - now if wake is not None else clock.SECOND):
-            return self._looked, []
-        if wake is not None:
+        coming, low = self._due, self._looked
+        wake = now + clock.SECOND
+        if coming:
+            wake, _, exact, _ = coming[0]
+            if exact:
+                if wake - self._spin_ns <= now:
+                    return self._spin(wake, now)
+                wake -= self._spin_ns
+        if self.idle is not None and self.idle(wake - now):
+            return low, []
+        if coming:
             self._timer.set(wake)
-        low = self._looked
         ready = self._look(None, now)
         woken = self.monotonic_ns()
         self.idle_ns += woken - now
-        if self._due and self._due[0][0] <= woken:
+        if coming and coming[0][0] <= woken:
             self._run_due(woken)
         return low, ready
 
@@ -137,12 +138,13 @@ class EpollLoop:
         return acted
 
     def _serve(self, ready: list[tuple[int, int]], low: int) -> None:
-        known = [(handler, mask) for fd, mask in ready if (handler := self._handlers.get(fd)) is not None]  # a number may soon be another's
+        handlers, due = self._handlers, self._due
+        known = [(handlers[fd], mask) for fd, mask in ready if fd in handlers]  # taken now: a number may soon be another's
         if len(known) > 1:
             known.sort(key=_can_wait)
-        due = self._due
+        hurried = bool(due) and due[0][0] < self.monotonic_ns() + _READ_NS * len(known)
         for handler, mask in known:
-            if due and due[0][0] < self.monotonic_ns() + _READ_NS:
+            if hurried and due and due[0][0] < self.monotonic_ns() + _READ_NS:
                 self._let_pass()
             handler.ready(mask, low)
 

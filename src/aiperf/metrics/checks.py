@@ -11,13 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from aiperf.config.slos import Limit
-from aiperf.metrics.case import Case
 from aiperf.metrics.columns import ours
 from aiperf.metrics.rates import rate_bounds, request_throughput
 from aiperf.metrics.requests import server_counts
 from aiperf.metrics.rows import Rows, batches, good, is_good, is_list, numbers, reasons, stamps
 from aiperf.metrics.statistics import PERCENTILES, floor, statistic
 from aiperf.metrics.timeline import mean_in_flight, peak_in_flight
+from aiperf.metrics.view import Case
 from aiperf.records import STOP_RULES
 from aiperf.results import MetricValue
 

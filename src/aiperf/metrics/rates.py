@@ -1,6 +1,6 @@
 """How much was carried: counts of the run, what ended or arrived in the window, a second, and how much of it kept its promises."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 import numpy as np
@@ -130,14 +130,13 @@ def good_request_fraction(view: RunView) -> float | None:
     return good_request_count(view) / len(view.run) if len(view.run) else None
 
 
-def promises(view: RunView, *, min_fraction: float | None) -> tuple[Slo, ...]:
+def promises(view: RunView, *, min_fraction: float | None) -> Iterator[Slo]:
     """Each limit and whether it was kept: by the run's statistic, or by `min_fraction` of the requests (all, where that is None)."""
-    return tuple(_promise(view, limit, 1.0 if min_fraction is None else min_fraction) for limit in view.limits)
-
-
-def _promise(view: RunView, limit: Limit, share: float) -> Slo:
-    if limit.stat == EACH:
-        found = good_request_fraction(RunView(view.records, view.window, (limit,)))
-        return Slo(**asdict(limit), value=found, met=found is not None and found >= share)
-    found = statistic(in_order(view.judged, limit.metric), limit.stat)
-    return Slo(**asdict(limit), value=found, met=found is not None and _COMPARE[limit.op](found, limit.threshold).as_py())
+    for limit in view.limits:
+        if limit.stat == EACH:
+            found = good_request_fraction(RunView(view.records, view.window, (limit,)))
+            met = found is not None and found >= (1.0 if min_fraction is None else min_fraction)
+        else:
+            found = statistic(in_order(view.judged, limit.metric), limit.stat)
+            met = found is not None and _COMPARE[limit.op](found, limit.threshold).as_py()
+        yield Slo(**asdict(limit), value=found, met=met)

@@ -11,13 +11,12 @@ import pyarrow.compute as pc
 from aiperf.config.experiment import Experiment
 from aiperf.config.slos import EACH, limits
 from aiperf.metrics.asides import summarised
-from aiperf.metrics.case import Case
 from aiperf.metrics.columns import Failed, has_metrics, ours, single, with_metrics
 from aiperf.metrics.rates import good_request_fraction, promises, rate_bounds
 from aiperf.metrics.rows import ended_ns, good, numbers, reasons, stamps, tally
 from aiperf.metrics.timeline import mean_in_flight, peak_in_flight, timeline
 from aiperf.metrics.validity import verdict
-from aiperf.metrics.view import RunView, whole
+from aiperf.metrics.view import Case, RunView, whole
 from aiperf.plugin.plugins import of_requests, of_runs
 from aiperf.plugin.types import PluginEntry
 from aiperf.records import NOT_FAILURES
@@ -36,7 +35,7 @@ def summarise(
     case = Case(records, facts, experiment.verdict, promised, experiment.timing.type)
     view = case.view
     over_all = whole(view)
-    slos = promises(view, min_fraction=experiment.goodput.min_fraction)
+    slos = tuple(promises(view, min_fraction=experiment.goodput.min_fraction))
     values = list(_values(view, case, failed))
     whole_values = [] if over_all is None else list(_values(over_all, case, failed))
     plugged = (*of_requests(), *of_runs())

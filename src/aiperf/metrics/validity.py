@@ -6,9 +6,9 @@ import numpy as np
 import pyarrow.compute as pc
 
 from aiperf.metrics import checks
-from aiperf.metrics.case import Case
 from aiperf.metrics.checks import GRACE, counted, percent
 from aiperf.metrics.rows import reasons, stamps, text
+from aiperf.metrics.view import Case
 from aiperf.results import REASONS, Reason, Verdict
 
 CHECKS = tuple(getattr(checks, reason) for reason in REASONS)

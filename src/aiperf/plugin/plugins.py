@@ -119,6 +119,14 @@ def get_metadata(category: str, name: str) -> Mapping[str, Any]:
     return dict(get_entry(category, name).metadata)
 
 
+def declared(category: str, name: Any) -> Mapping[str, Any]:
+    """The same, for experiments that hang on it; empty for a name that nobody has, which is said elsewhere."""
+    try:
+        return get_metadata(category, name) if isinstance(name, str) else {}
+    except PluginError:
+        return {}
+
+
 def _about(category: str, name: str) -> Any:
     """What a plugin of a category declares about itself, checked. Raises PluginError."""
     entry, model = get_entry(category, name), resolve_name(categories()[category].metadata_class or "")

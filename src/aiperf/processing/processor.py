@@ -1,6 +1,7 @@
 """Turns spools into records while the load is still running; the target of a job."""
 
 import gc
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -30,9 +31,8 @@ POLL_S = 0.05
 BEAT_NS = clock.SECOND // 2
 _ROOM_CHARS = 4_000_000
 _RUN = PHASES[-1]
-_LOAD = lru_cache(maxsize=1)(
-    partial(tokenizer.load, say=lambda _: None)
-)  # once for all lanes; what is to be said of it was said when prompts were made with it
+_LOAD = lru_cache(maxsize=1)(partial(tokenizer.load, say=lambda _: None))
+"""Once for all lanes; what is to be said of it was said when prompts were made with it."""
 
 
 def process_job(channel: Channel, task: ProcessTask) -> None:
@@ -89,25 +89,6 @@ class Parent:
 
 
 @dataclass(slots=True)
-class Tally:
-    """What is told beside the records: a sample of each error class, what plugins failed at, and counts of good requests."""
-
-    samples: dict[str, str] = field(default_factory=dict)
-    failures: dict[str, str] = field(default_factory=dict)
-    asides_cut: int = 0
-    think_tags: int = 0
-    usage_missing: int = 0
-
-    def note(self, made: Row, said: Said) -> None:
-        """Count one request."""
-        if made["error"] is not None:
-            self.samples.setdefault(made["error"], made["reason"] or "")
-            return
-        self.think_tags += said.think_tags
-        self.usage_missing += said.output_tokens is None
-
-
-@dataclass(slots=True)
 class Counting:
     """Takes texts of rows and counts many at a time; the tokenizer is loaded with the first of them, and never without a name.
 
@@ -144,7 +125,10 @@ class Counting:
 
 
 class Lane:
-    """What one spool holds of a shard, into a file of its own: the same bytes, whenever and beside whom it is read."""
+    """What one spool holds of a shard, into a file of its own: the same bytes, whenever and beside whom it is read.
+
+    Told beside the records: a sample of each error class, what plugins failed at, and counts of good requests.
+    """
 
     def __init__(self, task: ProcessTask, generator: int, files: ExitStack) -> None:
         self._task, self._generator = task, generator
@@ -155,7 +139,7 @@ class Lane:
         self.writer = files.enter_context(RecordsWriter(task.records / f"{generator * task.shards + task.shard:04d}.parquet"))
         self._rows: list[Row] = []
         self.counting = Counting(task.tokenizer)
-        self.tally = Tally()
+        self.samples, self.failures, self.counts = dict[str, str](), dict[str, str](), Counter[str]()
 
     def frames(self) -> Iterator[None]:
         """Work through what has come; yields after each frame."""
@@ -168,7 +152,11 @@ class Lane:
         """Make a request's record."""
         said = self._said(whole.exchange)
         made = row(whole.exchange, said, due_ns=whole.due_ns, generator=whole.generator, plugin=self._aside(said))
-        self.tally.note(made, said)
+        if made["error"] is not None:
+            self.samples.setdefault(made["error"], made["reason"] or "")
+        else:
+            self.counts["think_tags"] += said.think_tags
+            self.counts["usage_missing"] += said.output_tokens is None
         self._rows.append(made)
         self.counting.take(self._rows, said)
         if len(self._rows) >= BATCH_ROWS:
@@ -191,16 +179,16 @@ class Lane:
         """The column `plugin`."""
         if said.plugin is None:
             return None
-        written = tried(self._entry, partial(as_json, said.plugin), partial(self.tally.failures.setdefault, "plugin"))
+        written = tried(self._entry, partial(as_json, said.plugin), partial(self.failures.setdefault, "plugin"))
         if written is None:
             return None
-        self.tally.asides_cut += written[1]
+        self.counts["asides_cut"] += written[1]
         return written[0]
 
     def _flush(self) -> None:
         self.counting.count(self._rows)
         records = table(self._rows, urls=self._task.urls, model=self._task.model)
-        self.writer.append(with_metrics(records, self.tally.failures))
+        self.writer.append(with_metrics(records, self.failures))
         self._rows = []
 
 
@@ -210,7 +198,7 @@ class Processor:
     def __init__(self, task: ProcessTask, files: ExitStack) -> None:
         self._task = task
         self.lanes = [Lane(task, generator, files) for generator in range(len(task.spools))]
-        self.cut_ns = task.cut_ns
+        self.cut_ns: int | None = None
 
     @property
     def read_bytes(self) -> int:
@@ -244,11 +232,9 @@ class Processor:
             "torn_bytes": [spool.torn() for spool in spools],
             "read_bytes": [spool.read_bytes for spool in spools],
             "clock_step_ns": max(spool.clock_step_ns for spool in spools),
-            "samples": {name: text for lane in reversed(lanes) for name, text in lane.tally.samples.items()},
-            "failures": {name: text for lane in reversed(lanes) for name, text in lane.tally.failures.items()},
-            "asides_cut": sum(lane.tally.asides_cut for lane in lanes),
-            "think_tags": sum(lane.tally.think_tags for lane in lanes),
-            "usage_missing": sum(lane.tally.usage_missing for lane in lanes),
+            "samples": {name: text for lane in reversed(lanes) for name, text in lane.samples.items()},
+            "failures": {name: text for lane in reversed(lanes) for name, text in lane.failures.items()},
+            **{name: sum(lane.counts[name] for lane in lanes) for name in ("asides_cut", "think_tags", "usage_missing")},
             "client_counted": sum(lane.counting.counted for lane in lanes),
             "frames": sum(spool.frames_read for spool in spools),
         }

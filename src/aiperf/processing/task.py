@@ -12,9 +12,8 @@ class ProcessTask:
     """Turn the requests with `number % shards == shard` of these spools (one a generator, in order) into Parquet files, one a spool.
 
     `records` is the folder of the files. `plan` is plan.parquet where every arrival was planned before the start (else None): a
-    planned request of which no spool knows becomes a record of class `unsent`; `cut_ns` is where the plan ended, if that is
-    known. `urls` are the servers' addresses by index, `model` the one asked for. `tokenizer` counts answers that their server
-    did not; without a name each event with tokens is one.
+    planned request of which no spool knows becomes a record of class `unsent`. `urls` are the servers' addresses by index,
+    `model` the one asked for. `tokenizer` counts answers that their server did not; without a name each event with tokens is one.
     """
 
     spools: tuple[Path, ...]
@@ -26,4 +25,3 @@ class ProcessTask:
     shard: int = 0
     shards: int = 1
     tokenizer: Tokenizer = field(default_factory=Tokenizer)
-    cut_ns: int | None = None

@@ -88,10 +88,10 @@ class Campaign:
         return found
 
     def write_sums(self) -> None:
-        """Write the sums of what is there now; those of originals stay as they were. Raises MeasureError where the disk refuses."""
+        """Write the sums of what is there; those of originals, also lost ones, stay. Raises MeasureError where the disk refuses."""
         before = self._sums() if (self.folder / SUMS).exists() else {}
         sums = {path.relative_to(self.folder).as_posix(): sha256(path) for path in sorted(self.folder.rglob("*")) if _is_summed(path)}
-        sums |= {name: of for name, of in before.items() if name in sums and (Path(name).name in _ORIGINALS or "server_metrics" in name)}
+        sums |= {name: of for name, of in before.items() if Path(name).name in _ORIGINALS or "server_metrics" in name}
         self.write(SUMS, "".join(f"{of}  {name}\n" for name, of in sums.items()))
 
     def differing(self, only: str = "") -> tuple[int, list[str]]:

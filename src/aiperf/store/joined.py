@@ -24,9 +24,7 @@ from aiperf.store.campaign import NewerSchemaError
 from aiperf.store.tables import NAME, POINTS, TABLES, TRIAL
 
 KNOWN = (*TABLES, "points", "records")
-_MEMORY = "1GB"
-_MOST_WORKERS = 4
-_ROWS = 10_000
+_MEMORY, _MOST_WORKERS, _ROWS = "1GB", 4, 10_000
 _CAMPAIGN = pa.field("campaign", pa.string())
 
 _READS = frozenset(("select", "with", "from", "pivot", "pivot_wider", "unpivot", "pivot_longer", "values", "table"))

@@ -147,9 +147,7 @@ def export_jsonl(summary: Summary, trial: Path, /, *, name: str, records: Path) 
 
 def _files(folder: Path) -> list[Path]:
     if not (found := sorted(folder.glob("*.parquet"))):
-        hint = (
-            "output.level=summary drops them, and a run that was killed has made none; where the bytes were kept, --from process makes them"
-        )
+        hint = "output.level=summary drops them, a killed run has made none; where the bytes were kept, --from process makes them"
         raise ConfigError(f"{folder}: no records here ({hint})")
     return found
 
@@ -163,6 +161,9 @@ def write_plan(path: Path, plan: pa.Table) -> None:
 
 
 def read_plan(path: Path) -> pa.Table:
-    """The plan as it was written. Raises MeasureError if it cannot be read."""
+    """The plan as it was written. Raises ConfigError if it is not there, MeasureError if it cannot be read."""
+    if not path.exists():
+        hint = "put it back from a copy of the folder; aiperf report DIR shows what was found by it"
+        raise ConfigError(f"{path} is not there, and nothing else says what was planned: {hint}")
     with _readable(path, "plan"), pq.ParquetFile(path) as file:
         return file.read().select(PLAN_SCHEMA.names)

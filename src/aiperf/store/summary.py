@@ -30,12 +30,14 @@ CSV_COLUMNS = ("metric", "unit", "n", *STATS, "unsupported", "whole", "note", *(
 def write(summary: Summary, folder: Path, *, name: str) -> None:
     """Write summary.json whole or not at all; `name` is the experiment's. The folder exists. Raises MeasureError where the disk refuses."""
     text = json.dumps(scrub_non_finite(as_dict(summary, name=name)), indent=2, ensure_ascii=False, allow_nan=False)
-    _put(folder / JSON_NAME, text + "\n")
+    with whole(folder / JSON_NAME) as file:
+        file.write(f"{text}\n".encode())
 
 
 def export_csv(summary: Summary, trial: Path, /, *, name: str, records: Path) -> None:  # noqa: ARG001 - the seam's arguments
     """Write summary.csv, as `write` does."""
-    _put(trial / CSV_NAME, as_csv(summary))
+    with whole(trial / CSV_NAME) as file:
+        file.write(as_csv(summary).encode())
 
 
 def read_named(path: Path) -> tuple[str, Summary]:
@@ -60,21 +62,16 @@ def as_dict(summary: Summary, *, name: str) -> dict[str, Any]:
         "verdict": {"word": summary.verdict.word, **asdict(summary.verdict)},
         "gate_met": summary.gate_met,
         "window": {
-            "start_ns": window.start_ns,
-            "end_ns": window.end_ns,
-            "seconds": window.seconds,
+            "start_ns": window.start_ns, "end_ns": window.end_ns, "seconds": window.seconds,
             "left_out_before": window.before,  # good answers that ended on either side of the judged stretch
             "left_out_after": window.after,
         },
-        "metrics": _by_tag(summary.metrics),
-        "whole": _by_tag(summary.whole),
-        "counts": dict(summary.counts),
-        "errors": dict(summary.errors),
-        "samples": dict(summary.samples),
+        "metrics": _by_tag(summary.metrics), "whole": _by_tag(summary.whole),
+        "counts": dict(summary.counts), "errors": dict(summary.errors), "samples": dict(summary.samples),
         "slos": [asdict(slo) for slo in summary.slos],
         "facts": dict(summary.facts),
         "timeline": None if summary.timeline is None else asdict(summary.timeline),
-    }
+    }  # fmt: skip
 
 
 def as_csv(summary: Summary) -> str:
@@ -139,8 +136,3 @@ def _summary(found: Mapping[str, Any]) -> Summary:
         facts=found["facts"],
         timeline=msgspec.convert(found.get("timeline"), Timeline | None),  # absent from summaries before 1.1
     )
-
-
-def _put(path: Path, text: str) -> None:
-    with whole(path) as file:
-        file.write(text.encode())

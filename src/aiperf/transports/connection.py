@@ -7,56 +7,38 @@ segment came. What is known goes into the exchange's marks, beside the earliest 
 
 import errno
 import os
-import re
 import select
 import socket
 import ssl
-from collections.abc import Callable
-from dataclasses import dataclass, field
 
 import httptools
 
-from aiperf import clock, spool
-from aiperf.seams import Flights, Sockets
+from aiperf import spool
+from aiperf.clock import SECOND
 from aiperf.spool import PART_BYTES, PART_READS, Exchange
 from aiperf.transports import stamps
+from aiperf.transports.home import Home
 from aiperf.transports.origin import Origin
 from aiperf.transports.response import Response
-from aiperf.transports.stamps import ROOM
+from aiperf.transports.stamps import ROOM, timespec
 from aiperf.transports.stamps import stamp as stamp_of
 from aiperf.transports.tls import Cipher, record_end
 
 SIZE = 65536
 HEAD_BYTES = 256 * 1024
 _CONNECTING, _SHAKING, _BUSY, _IDLE, _CLOSED = range(5)
-_WRITABLE = select.EPOLLOUT
+_READABLE, _WRITABLE = select.EPOLLIN, select.EPOLLOUT
 _NONE = (b"", b"")
+_NO_HTTP = (httptools.HttpParserError, httptools.HttpParserUpgrade)
 _ONE_SEGMENT = (spool.DRAINED, spool.TOGETHER)
 _IN_PROGRESS = (errno.EINPROGRESS, errno.EWOULDBLOCK)
-
-
-@dataclass(slots=True)
-class Home:
-    """What the connections of a transport share: the loop, the load that is told, and the rules.
-
-    `over` is told that a request is over on a connection, which may be idle now; `again` that one of which nothing was taken
-    in (head and body) is to go out on a new connection.
-    """
-
-    sockets: Sockets
-    hint: re.Pattern[bytes] | None
-    most_bytes: int
-    over: "Callable[[Connection, Exchange], None]"
-    again: Callable[[Exchange, bytes, bytes], None]
-    now: clock.Now = clock.now_ns
-    flights: Flights = field(init=False)
 
 
 class Connection:
     """A socket and what is happening on it. Told of readiness by the loop, it tells its home when a request is over."""
 
     __slots__ = (
-        "_before", "_cipher", "_cut_size", "_home", "_out", "_request", "_response", "_segments", "_size", "_sock",
+        "_before", "_calm", "_cipher", "_home", "_out", "_part_end", "_request", "_response", "_segments", "_size", "_sock",
         "_state", "_written", "exchange", "heard", "origin", "urgent",
     )  # fmt: skip
 
@@ -65,8 +47,8 @@ class Connection:
         self._response = Response()
         self._cipher: Cipher | None = None
         self._out: bytes | memoryview = b""
-        self._segments = self._size = self._cut_size = self._written = self._before = self.heard = 0
-        self.urgent = False
+        self._segments = self._size = self._part_end = self._written = self._before = self.heard = 0
+        self.urgent = self._calm = False
         self._state = _CLOSED
         self.exchange: Exchange | None = None
         self._request: tuple[bytes, bytes] = _NONE
@@ -85,7 +67,7 @@ class Connection:
         """Send a request on this connection, which is new or idle."""
         home = self._home
         self.exchange, self._request = exchange, (head, body)
-        self._size = self._cut_size = 0
+        self._size, self._part_end, self._calm = 0, min(PART_BYTES, home.most_bytes + 1), False
         self.urgent = home.hint is not None
         self.heard = home.now()
         if exchange.started is None:  # it is set where the request goes out once more, on a new connection
@@ -99,14 +81,10 @@ class Connection:
 
     def ready(self, mask: int, low_ns: int) -> None:
         """The loop's word that something can be read or written."""
-        if self._state == _BUSY:
-            if mask != _WRITABLE:  # first, since a server may refuse a body before it has it, and close
-                if self.urgent:
-                    self._read_first(low_ns)
-                else:
-                    self._read()
-            if mask & _WRITABLE and self._out:
-                self._flush()
+        if self._calm and mask == _READABLE:
+            self._read()
+        elif self._state == _BUSY:
+            self._busy(mask, low_ns)
         elif self._state == _IDLE:
             self._idle_read()
         elif self._state == _CONNECTING:
@@ -231,8 +209,17 @@ class Connection:
 
     # -- reading
 
+    def _busy(self, mask: int, low_ns: int) -> None:
+        if mask != _WRITABLE:  # first, since a server may refuse a body before it has it, and close
+            if self.urgent:
+                self._read_first(low_ns)
+            else:
+                self._read()
+        if mask & _WRITABLE and self._out:
+            self._flush()
+
     def _read(self) -> None:
-        """All that waits."""
+        """All that waits; what follows a first token in plain bytes, as most reads do, without what is settled by then."""
         try:
             data, ancillary, _, _ = self._sock.recvmsg(SIZE, ROOM)
         except BlockingIOError:
@@ -240,11 +227,24 @@ class Connection:
         except OSError as exc:
             self._broken(exc)
             return
-        stamp = stamp_of(ancillary)
-        if stamp is None:
-            self._take(data, self._home.now(), spool.USER, 0)
-        else:
+        if not ancillary:
+            self._take(data, self._home.now(), spool.USER)
+            return
+        seconds, nanos = timespec(ancillary[0][2])
+        stamp = seconds * SECOND + nanos
+        if not self._calm:
             self._take(data, stamp)
+            return
+        self.heard = stamp
+        try:
+            piece = self._response.feed(data)
+        except _NO_HTTP as exc:
+            self._malformed(exc)
+            return
+        if piece:
+            self._keep(piece, stamp)
+        if not self._response.passing:
+            self._settle(closed=False)
 
     def _read_first(self, low: int) -> None:
         """Event by event, until the one with the first token or until nothing waits."""
@@ -277,9 +277,8 @@ class Connection:
 
     def _take(self, data: bytes, stamp: int, kind: int = spool.WHOLE, low: int = 0) -> None:
         """Parse a read, keep its body bytes and what is known of their arrival."""
-        exchange, response = self.exchange, self._response
+        exchange, response, cipher = self.exchange, self._response, self._cipher
         assert exchange is not None  # noqa: S101 - only a busy connection reads
-        cipher = self._cipher
         if data:
             self.heard = stamp
         try:
@@ -287,8 +286,8 @@ class Connection:
             if exchange.first_byte is None and plain:
                 exchange.first_byte = stamp
             piece = response.feed(plain)
-        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as exc:
-            self.fail("malformed", f"no HTTP: {exc}")
+        except _NO_HTTP as exc:
+            self._malformed(exc)
             return
         except ssl.SSLError as exc:
             self.fail("tls", exc.reason or str(exc))
@@ -297,17 +296,20 @@ class Connection:
             self._segments += kind in _ONE_SEGMENT  # what TLS says for itself may have been counted when we wrote
             exchange.marks += (len(exchange.stamps), kind, low) if piece else ()
         if piece:
-            self._keep(exchange, piece, stamp)
-        if response.complete or not response.headed or not data or cipher is not None or self._size > self._home.most_bytes:
-            self._settle(exchange, closed=not data or (cipher is not None and cipher.shut))
+            self.urgent = self.urgent and not self._home.is_token(piece)
+            self._keep(piece, stamp)
+        self._calm = response.passing and cipher is None and not self.urgent and self._state == _BUSY
+        if not response.passing or not data or cipher is not None:
+            self._settle(closed=not data or (cipher is not None and cipher.shut))
 
-    def _settle(self, exchange: Exchange, *, closed: bool) -> None:
+    def _settle(self, *, closed: bool) -> None:
         """See whether the answer is over, and how."""
+        self._calm = False
         if self._response.complete:
-            self._done(exchange, reusable=self._response.keep_alive and not closed)
+            self._done(reusable=self._response.keep_alive and not closed)
         elif closed and self._response.headed and not self._response.framed:  # the close is a proper end
             self.heard = self._home.now()  # it has no stamp
-            self._done(exchange, reusable=False)
+            self._done(reusable=False)
         elif closed:
             self._lost("closed", shut=True)
         elif self._size > self._home.most_bytes:
@@ -315,31 +317,39 @@ class Connection:
         elif self._response.head_bytes > HEAD_BYTES:
             self.fail("too_large", f"more than {HEAD_BYTES} bytes of headers")
 
-    def _keep(self, exchange: Exchange, piece: bytes, stamp: int) -> None:
-        if exchange.first_body is None:
-            exchange.first_body = stamp
-        exchange.stamps.append(stamp)
+    def _keep(self, piece: bytes, stamp: int) -> None:
+        exchange = self.exchange
+        assert exchange is not None  # noqa: S101 - only a busy connection reads
+        stamps = exchange.stamps
+        stamps.append(stamp)
         exchange.bodies.append(piece)
         self._size += len(piece)
-        if self.urgent and self._home.hint is not None and self._home.hint.search(piece):
-            self.urgent = False
-        if len(exchange.stamps) >= PART_READS or self._size - self._cut_size >= PART_BYTES:
+        if self._size >= self._part_end or len(stamps) >= PART_READS:
             self.cut()
+            if self._size > self._home.most_bytes:  # as if it were over
+                self._response.passing = False
 
     def cut(self) -> None:
         """Hand what has come so far to the spool."""
         exchange = self.exchange
         if exchange is not None and exchange.stamps:
-            self._cut_size = self._size
+            self._part_end = min(self._size + PART_BYTES, self._home.most_bytes + 1)
             self._head(exchange)
             self._home.flights.part(exchange)
 
     # -- ending
 
     def _head(self, exchange: Exchange) -> None:
+        if exchange.first_body is None and exchange.stamps:
+            exchange.first_body = exchange.stamps[0]
         exchange.status, exchange.content_type = self._response.status, self._response.content_type
 
-    def _done(self, exchange: Exchange, *, reusable: bool) -> None:
+    def _malformed(self, exc: Exception) -> None:
+        self.fail("malformed", f"no HTTP: {exc}")
+
+    def _done(self, *, reusable: bool) -> None:
+        exchange = self.exchange
+        assert exchange is not None  # noqa: S101 - only a busy connection is done
         exchange.end = self.heard
         if reusable and not self._out:
             self._state = _IDLE

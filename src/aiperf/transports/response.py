@@ -1,6 +1,7 @@
 """One connection's HTTP/1.1 answers: bytes in, body pieces and the end of the message out."""
 
 import re
+from collections.abc import Callable
 
 import httptools
 
@@ -8,40 +9,47 @@ _EVENT_END = re.compile(rb"\n\r?\n|\r\r")
 
 
 class Response:
-    """Parses the answers of a connection, one after the other. Bodies may be chunked, length-delimited or close-delimited."""
+    """Parses the answers of a connection, one after the other. Bodies may be chunked, length-delimited or close-delimited.
+
+    `passing` is true from the end of an answer's head to the end of its body, where that has one.
+    """
 
     __slots__ = (
-        "_parser", "_pieces", "complete", "content_type", "framed", "head_bytes", "headed", "keep_alive", "on_body", "status",
+        "_parse", "_parser", "_pieces", "complete", "content_type", "framed", "head_bytes", "headed", "keep_alive", "on_body",
+        "passing", "status",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self._pieces = list[bytes]()
         self.on_body = self._pieces.append  # for the parser
         self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
+        self._parse: Callable[[bytes], object] = self._parser.feed_data
         self.begin()
 
     def begin(self) -> None:
         """Await the next answer."""
         self._pieces.clear()
         self.head_bytes = 0
-        self.headed = self.complete = self.keep_alive = self.framed = False
+        self.headed = self.complete = self.keep_alive = self.framed = self.passing = False
         self.status: int | None = None
         self.content_type: str | None = None
 
     def release(self) -> None:
         """Let go of the parser, which holds on to this object: the load runs without a garbage collector."""
-        self._parser = None
+        self._parser, self._parse = None, bytes
 
     def feed(self, data: bytes) -> bytes | None:
         """The body bytes in what was read, framing removed. Raises httptools.HttpParserError for what is no HTTP."""
         if not self.headed:
             self.head_bytes += len(data)
-        if data and self._parser is not None:
-            self._parser.feed_data(data)
+        if data:
+            self._parse(data)
         pieces = self._pieces
+        if len(pieces) == 1:
+            return pieces.pop()
         if not pieces:
             return None
-        piece = pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        piece = b"".join(pieces)
         pieces.clear()
         return piece
 
@@ -70,10 +78,10 @@ class Response:
         """For the parser."""
         if self._parser is not None:
             self.status = self._parser.get_status_code()
-            self.headed = self.status >= 200
+            self.headed = self.passing = self.status >= 200
 
     def on_message_complete(self) -> None:
         """For the parser."""
         if self.headed and self._parser is not None:
             self.keep_alive = bool(self._parser.should_keep_alive())
-            self.complete = True
+            self.complete, self.passing = True, False

@@ -14,7 +14,7 @@ ROOM = socket.CMSG_SPACE(16)
 
 _SO_TIMESTAMPNS = 35
 _INFO_SIZE = 160
-_timespec: Callable[[bytes], tuple[int, int]] = struct.Struct("qq").unpack_from
+timespec: Callable[[bytes], tuple[int, int]] = struct.Struct("qq").unpack_from
 _SECOND = clock.SECOND
 _segments = struct.Struct("I").unpack_from
 _acked = struct.Struct("Q").unpack_from
@@ -30,7 +30,7 @@ def stamp(ancillary: list[tuple[int, int, bytes]]) -> int | None:
     """CLOCK_REALTIME nanoseconds of a read; None where the kernel gave none."""
     if not ancillary:
         return None
-    seconds, nanos = _timespec(ancillary[0][2])
+    seconds, nanos = timespec(ancillary[0][2])
     return seconds * _SECOND + nanos
 
 

@@ -11,10 +11,11 @@ from aiperf.config.endpoint import Timeouts
 from aiperf.seams import Flights, Sockets
 from aiperf.spool import PART_NS, Exchange
 from aiperf.transports import stamps
-from aiperf.transports.connection import Connection, Home
+from aiperf.transports.connection import Connection
+from aiperf.transports.home import Home
 from aiperf.transports.origin import Origin
 
-_SWEEP_AT_MOST = 64
+_SWEPT, _SHARE = 64, 50
 
 
 class WireTransport:
@@ -51,12 +52,12 @@ class WireTransport:
         connection.begin(exchange, head, body)
 
     def sweep(self) -> None:
-        """Look at the deadlines of up to 64 requests, going round; and cut parts that wait too long."""
+        """Look at the deadlines of 64 requests or a fiftieth of them, going round; and cut parts that wait too long."""
         now = self._home.now()
         busy = self._busy
         if self._swept >= len(busy):
             self._swept = 0
-        seen = list(islice(busy.values(), self._swept, self._swept + _SWEEP_AT_MOST))
+        seen = list(islice(busy.values(), self._swept, self._swept + max(_SWEPT, len(busy) // _SHARE)))
         self._swept += len(seen)
         for connection in seen:
             exchange = connection.exchange

@@ -1,0 +1,18 @@
+"""What the workers of these tests do."""
+
+import os
+from pathlib import Path
+
+from aiperf.seams import Channel
+
+WEIGHT = Path("/proc/self/autogroup")
+
+
+def standing(channel: Channel, argument: object) -> None:
+    """Tell this process's own priority, and the weight of its session whenever it changes, until it is told to end."""
+    channel.tell(("nice", os.nice(0)))
+    told = None
+    while not channel.closed and not channel.told():
+        weight = int(WEIGHT.read_text().split()[-1]) if WEIGHT.exists() else None
+        if weight != told:
+            channel.tell(("weight", told := weight))
