@@ -87,7 +87,7 @@ def main() -> None:
 
 
 def rows(table: Table, goes: Sequence[Figures]) -> None:
-    """At the same times, and in closed loop, where floor's streams march in step and ours do not: it sleeps half as often."""
+    """At the same times, and in closed loop, where each makes its own: streams begin together there, and a wake is for several."""
     table.at_most(f"CPU of a {TOKENS}-token stream at {RATE}/s, of floor's at the same times", median(goes, "open_ratio"), LIMIT)
     table.note("  CPU, sleeps", f"{at(goes, 'open_us', 'open_sleeps')}; floor {at(goes, 'open_floor_us', 'open_floor_sleeps')}")
     table.at_most(f"the same in closed loop, {IN_FLIGHT} in flight", median(goes, "ratio"), LIMIT)

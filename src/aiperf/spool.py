@@ -21,8 +21,8 @@ from pyarrow.lib import Codec
 from aiperf import clock
 from aiperf.errors import MeasureError, SpoolError
 
-PART_READS = 100
-PART_BYTES = 64 * 1024
+PART_BYTES, READ_BYTES = 64 * 1024, 640
+"""A part is of so many bytes, of which each read counts some more."""
 PART_NS = clock.SECOND // 2
 FRAME_BYTES = 256 * 1024
 FRAME_NS = clock.SECOND // 4

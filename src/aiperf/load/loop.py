@@ -75,9 +75,9 @@ class EpollLoop:
         if not ready:
             if acted:  # it may have been the last thing that this loop was for
                 return
-            low, ready = self._rest(now)
+            low, ready, now = self._rest(now)
         if ready:
-            self._serve(ready, low)
+            self._serve(ready, low, now)
 
     def close(self) -> None:
         """Give the descriptors back."""
@@ -97,8 +97,8 @@ class EpollLoop:
             self._looked = began
         return ready
 
-    def _rest(self, now: int) -> tuple[int, list[tuple[int, int]]]:
-        """Use the time until the next event: idle work first, then sleep; near an exact time, neither. Then what is due."""
+    def _rest(self, now: int) -> tuple[int, list[tuple[int, int]], int]:
+        """Use the time until the next event: idle work first, then sleep; near an exact time, neither. Then what is due; and the time."""
         coming, low = self._due, self._looked
         wake = now + clock.SECOND
         if coming:
@@ -108,7 +108,7 @@ class EpollLoop:
                     return self._spin(wake, now)
                 wake -= self._spin_ns
         if self.idle is not None and self.idle(wake - now):
-            return low, []
+            return low, [], now
         if coming:
             self._timer.set(wake)
         ready = self._look(None, now)
@@ -116,9 +116,9 @@ class EpollLoop:
         self.idle_ns += woken - now
         if coming and coming[0][0] <= woken:
             self._run_due(woken)
-        return low, ready
+        return low, ready, woken
 
-    def _spin(self, due: int, now: int) -> tuple[int, list[tuple[int, int]]]:
+    def _spin(self, due: int, now: int) -> tuple[int, list[tuple[int, int]], int]:
         """Look again and again until something is ready or the time has come."""
         began, low, ready = now, self._looked, list[tuple[int, int]]()
         while now < due and not ready:
@@ -127,7 +127,7 @@ class EpollLoop:
             now = self.monotonic_ns()
         self.idle_ns += now - began
         self._run_due(now)
-        return low, ready
+        return low, ready, now
 
     def _run_due(self, now: int) -> bool:
         """What is due now; not what comes to be due meanwhile, or callbacks that ask to be called again would starve the reads."""
@@ -137,12 +137,12 @@ class EpollLoop:
             acted = True
         return acted
 
-    def _serve(self, ready: list[tuple[int, int]], low: int) -> None:
+    def _serve(self, ready: list[tuple[int, int]], low: int, now: int) -> None:
         handlers, due = self._handlers, self._due
         known = [(handlers[fd], mask) for fd, mask in ready if fd in handlers]  # taken now: a number may soon be another's
         if len(known) > 1:
             known.sort(key=_can_wait)
-        hurried = bool(due) and due[0][0] < self.monotonic_ns() + _READ_NS * len(known)
+        hurried = bool(due) and due[0][0] < now + _READ_NS * len(known)
         for handler, mask in known:
             if hurried and due and due[0][0] < self.monotonic_ns() + _READ_NS:
                 self._let_pass()

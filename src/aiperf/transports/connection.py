@@ -15,7 +15,7 @@ import httptools
 
 from aiperf import spool
 from aiperf.clock import SECOND
-from aiperf.spool import PART_BYTES, PART_READS, Exchange
+from aiperf.spool import PART_BYTES, READ_BYTES, Exchange
 from aiperf.transports import stamps
 from aiperf.transports.home import Home
 from aiperf.transports.origin import Origin
@@ -38,7 +38,7 @@ class Connection:
     """A socket and what is happening on it. Told of readiness by the loop, it tells its home when a request is over."""
 
     __slots__ = (
-        "_before", "_calm", "_cipher", "_home", "_out", "_part_end", "_request", "_response", "_segments", "_size", "_sock",
+        "_before", "_calm", "_cipher", "_home", "_out", "_request", "_response", "_room", "_segments", "_size", "_sock",
         "_state", "_written", "exchange", "heard", "origin", "urgent",
     )  # fmt: skip
 
@@ -47,7 +47,7 @@ class Connection:
         self._response = Response()
         self._cipher: Cipher | None = None
         self._out: bytes | memoryview = b""
-        self._segments = self._size = self._part_end = self._written = self._before = self.heard = 0
+        self._segments = self._size = self._room = self._written = self._before = self.heard = 0
         self.urgent = self._calm = False
         self._state = _CLOSED
         self.exchange: Exchange | None = None
@@ -67,7 +67,7 @@ class Connection:
         """Send a request on this connection, which is new or idle."""
         home = self._home
         self.exchange, self._request = exchange, (head, body)
-        self._size, self._part_end, self._calm = 0, min(PART_BYTES, home.most_bytes + 1), False
+        self._size, self._room, self._calm = 0, min(PART_BYTES, home.most_bytes), False
         self.urgent = home.hint is not None
         self.heard = home.now()
         if exchange.started is None:  # it is set where the request goes out once more, on a new connection
@@ -235,15 +235,15 @@ class Connection:
         if not self._calm:
             self._take(data, stamp)
             return
-        self.heard = stamp
+        response, self.heard = self._response, stamp
         try:
-            piece = self._response.feed(data)
+            piece = response.feed(data)
         except _NO_HTTP as exc:
             self._malformed(exc)
             return
         if piece:
             self._keep(piece, stamp)
-        if not self._response.passing:
+        if not response.passing:
             self._settle(closed=False)
 
     def _read_first(self, low: int) -> None:
@@ -320,20 +320,20 @@ class Connection:
     def _keep(self, piece: bytes, stamp: int) -> None:
         exchange = self.exchange
         assert exchange is not None  # noqa: S101 - only a busy connection reads
-        stamps = exchange.stamps
-        stamps.append(stamp)
+        exchange.stamps.append(stamp)
         exchange.bodies.append(piece)
-        self._size += len(piece)
-        if self._size >= self._part_end or len(stamps) >= PART_READS:
+        self._room -= len(piece) + READ_BYTES
+        if self._room < 0:
             self.cut()
-            if self._size > self._home.most_bytes:  # as if it were over
-                self._response.passing = False
 
     def cut(self) -> None:
         """Hand what has come so far to the spool."""
         exchange = self.exchange
         if exchange is not None and exchange.stamps:
-            self._part_end = min(self._size + PART_BYTES, self._home.most_bytes + 1)
+            self._size += sum(map(len, exchange.bodies))
+            self._room = min(PART_BYTES, left := self._home.most_bytes - self._size)
+            if left < 0:  # as if it were over
+                self._response.passing = False
             self._head(exchange)
             self._home.flights.part(exchange)
 
