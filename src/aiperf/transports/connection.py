@@ -104,7 +104,7 @@ class Connection:
     def close(self) -> None:
         """Close the socket; says nothing to anyone."""
         if self._state != _CLOSED:
-            self._state = _CLOSED
+            self._state, self._calm = _CLOSED, False
             self._home.sockets.forget(self._sock.fileno())
             self._sock.close()
             self._response.release()
