@@ -166,7 +166,7 @@ def test_a_long_answer_comes_in_parts() -> None:
     def script(sock: socket.socket, _: int) -> None:
         assert read_request(sock)
         sock.sendall(HEAD)
-        for _ in range(200):
+        for _ in range(400):
             sock.sendall(chunk(EVENT))
             time.sleep(0.0005)
         sock.sendall(chunk(END) + b"0\r\n\r\n")

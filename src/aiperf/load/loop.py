@@ -17,7 +17,7 @@ READ = select.EPOLLIN
 WRITE = select.EPOLLOUT
 _MOST, _LEAST = 1024, 16
 _FRESH_NS = 100_000
-_READ_NS, _REPORT_NS = 40_000, 1000
+_READ_NS, _LONGEST_NS, _REPORT_NS = 40_000, 200_000, 1000
 _FULL_NS = _MOST * _REPORT_NS
 _ROUNDS = 4
 
@@ -142,7 +142,7 @@ class EpollLoop:
         known = [(handlers[fd], mask) for fd, mask in ready if fd in handlers]  # taken now: a number may soon be another's
         if len(known) > 1:
             known.sort(key=_can_wait)
-        hurried = bool(due) and due[0][0] < now + _READ_NS * len(known)
+        hurried = bool(due) and due[0][0] < now + _LONGEST_NS * len(known)
         for handler, mask in known:
             if hurried and due and due[0][0] < self.monotonic_ns() + _READ_NS:
                 self._let_pass()
