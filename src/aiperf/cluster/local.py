@@ -87,10 +87,8 @@ def _is_said(pid: int, weight: int) -> bool:
     """Weigh a process's session, where there are such shares; False if it is to be said again."""
     try:
         Path(f"/proc/{pid}/autogroup").write_text(str(weight), encoding="ascii")
-    except BlockingIOError:  # without rights it may be said ten times a second
-        return False
-    except OSError:
-        return True
+    except OSError as exc:
+        return not isinstance(exc, BlockingIOError)  # without rights it may be said ten times a second
     return True
 
 
