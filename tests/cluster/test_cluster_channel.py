@@ -10,6 +10,9 @@ from hypothesis import strategies as st
 
 from aiperf.cluster.channel import SocketChannel
 
+PATIENCE_S = 60.0
+"""So long may the one who reads stand still."""
+
 
 def pair() -> tuple[SocketChannel, SocketChannel]:
     return tuple(SocketChannel(sock) for sock in socket.socketpair())  # type: ignore[return-value]
@@ -41,7 +44,7 @@ def test_what_did_not_fit_goes_out_before_the_line_is_closed() -> None:
     ours, theirs = pair()
     words = b"x" * 3_000_000
     theirs.tell(words)
-    closing = threading.Thread(target=theirs.close)
+    closing = threading.Thread(target=theirs.close, args=(PATIENCE_S,))
     closing.start()
     heard: list[object] = []
     while not ours.closed:
@@ -55,7 +58,7 @@ def test_nobody_reads_and_more_than_4_mib_wait() -> None:
     ours, theirs = pair()
     for number in range(20):
         theirs.tell(bytes([number]) * 1_000_000)
-    closing = threading.Thread(target=theirs.close)
+    closing = threading.Thread(target=theirs.close, args=(PATIENCE_S,))
     closing.start()
     heard: list[bytes] = []
     while not ours.closed:

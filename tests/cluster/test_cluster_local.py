@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from aiperf.cluster import local
 from aiperf.cluster.local import LocalCluster
 from aiperf.seams import Event, Job
 
@@ -53,3 +54,15 @@ def test_workers_give_the_weight_of_their_sessions_away_while_there_is_one_who_n
         until(cluster, lambda: len(heard.ended) == 4)
     assert set(heard.ended.values()) == {None}
     assert heard.said["sender", "weight"] == (0 if THERE_ARE_SHARES else None)
+
+
+def test_nobody_waits_for_the_end_of_others_to_hear_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setattr(local, "_CLOSING_S", 30.0)
+    heard, workers = Told(), ["first", "second"]
+    with closing(LocalCluster()) as cluster:
+        for name in workers:
+            cluster.start(Job(name, "working:parting", tmp_path))
+        while heard.all("there", workers) != {1}:
+            cluster.wait(0.05, heard.hear)
+    assert len(list(tmp_path.glob("met-*"))) == 2

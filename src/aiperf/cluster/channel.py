@@ -48,21 +48,19 @@ class SocketChannel:
         """Send what is pending, for at most `wait_s`, and close."""
         while self._out and select.select([], [self._sock], [], wait_s)[1]:
             self.flush()
+        self._out.clear()
         self._sock.close()
         self.closed = True
 
     def _receive(self) -> None:
         with contextlib.suppress(BlockingIOError):
             while not self.closed:
-                data = self._read()
+                try:
+                    data = self._sock.recv(_SIZE)
+                except ConnectionError:
+                    data = b""
                 self._in += data
                 self.closed = not data
-
-    def _read(self) -> bytes:
-        try:
-            return self._sock.recv(_SIZE)
-        except ConnectionError:
-            return b""
 
     def flush(self) -> None:
         """Send as much as fits of what is pending."""

@@ -145,7 +145,10 @@ class LocalCluster:
             self._workers[worker].process.kill()
 
     def close(self) -> None:
-        """End what still runs: their lines close, then SIGTERM, then SIGKILL."""
+        """End what still runs: none gives way any more, their lines close, then SIGTERM, then SIGKILL."""
+        for worker in self._workers.values():
+            _is_said(worker.process.pid, 0)
+            worker.channel.close(0)
         for worker in list(self._workers.values()):
             self._ended(worker, _CLOSING_S)
         for worker in self._hatched:

@@ -341,7 +341,7 @@ class ScreenContract(PluginContract):
     category = "ui"
 
     def test_every_line_is_said_once_in_order_however_it_ends(self, entry: PluginEntry) -> None:
-        said, threads = list[str](), threading.active_count()
+        said, threads = list[str](), {*threading.enumerate()}
         screen = plugins.make(self.category, entry.name, said.append, options=self.options)
         screen.line("before")
         for outlook in (Outlook({}), Outlook({"warmup": (None, 1.0), "profiling": (9, None)}, rate=2.0)):
@@ -351,7 +351,7 @@ class ScreenContract(PluginContract):
                     screen.line(f"line {i}")
                 raise KeyError
         assert [line for line in said if line.startswith(("before", "line "))] == ["before", *("line 0", "line 1", "line 2") * 2]
-        assert threading.active_count() == threads
+        assert {*threading.enumerate()} <= threads
 
 
 def echo(channel: Channel, argument: object) -> None:
@@ -379,7 +379,7 @@ class ClusterContract(PluginContract):
             cluster.start(Job(name, f"{__name__}:echo", {"name": name, "bytes": b"\0" * 300_000}))
             for message in told:
                 cluster.tell(name, message)
-        deadline = monotonic_ns() + 20 * SECOND
+        deadline = monotonic_ns() + 60 * SECOND
         while sum(event.ended for event in events) < 2 and monotonic_ns() < deadline:
             cluster.wait(0.1, events.append)
         cluster.close()
