@@ -47,6 +47,14 @@ SHORT = (
 )
 """Ten requests without a warm-up; what being short or a busy machine does to the verdict is overlooked."""
 
+HURRIED = (
+    "aiperf experiment=evening",
+    "aiperf experiment=quickstart endpoint.timeout_s.idle",
+    "aiperf timing=request_rate timing.rate=100",
+)
+GOES = 5
+"""What these find hangs on half a second of the machine's time: they may be played as often, and one go has to find it."""
+
 INSTALLS = ("python3 -m venv ", ". .venv/bin/activate", "python -m pip install ", "python -m pytest ")
 """The only commands that are not run: they make an environment, or are the tests themselves (benchmarks/install.py runs them)."""
 
@@ -80,7 +88,7 @@ EXPECTED = {
         ("aiperf experiment=quickstart endpoint.simulator.faults.http_500", 3, r"^  truncated \d"),
         ("aiperf experiment=quickstart endpoint.timeout_s.idle", 3, r"^  timeout_idle \d"),
         ("aiperf experiment=quickstart endpoint.max_answer_bytes", 3, r"^  too_large \d"),
-        ("aiperf timing=request_rate", 3, r"^requests: planned 10 .* unsent \(duration\) \d .* abandoned \d"),
+        ("aiperf timing=request_rate timing.rate=100", 3, r"^requests: planned 10 .* unsent \(duration\) \d .* abandoned \d"),
     ),
     "docs/plugins.md": (
         ("python -m pip install -e ./my-plugins", 0, r"^my_plugins-0\.1\.0"),
@@ -162,7 +170,10 @@ class Sitting:
     def run(self, command: str) -> str:
         begins, code, line = self.expected.pop(0)
         assert command.startswith(begins), f"{command!r} stands where {begins!r} is expected"
-        said, ended = self.said_by(command)
+        for _ in range(GOES if begins in HURRIED else 1):
+            said, ended = self.said_by(command)
+            if ended == code and re.search(line, said, re.MULTILINE):
+                break
         assert ended == code, f"{command}\n{said}"
         assert re.search(line, said, re.MULTILINE), f"{command}: nothing like {line!r}\n{said}"
         return said
@@ -210,7 +221,7 @@ def python(words: Sequence[str], folder: Path, page: Path) -> subprocess.Complet
     """Python in a folder, with what a page has installed."""
     environment = {**os.environ, "PYTHONPATH": str(page / SITE)} if (page / SITE).exists() else None
     return subprocess.run(
-        [sys.executable, *words], cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, *words], cwd=folder, env=environment, capture_output=True, text=True, timeout=300, check=False
     )  # fmt: skip
 
 
@@ -238,7 +249,7 @@ def started(words: Sequence[str]) -> tuple["subprocess.Popen[str]", str]:
     process = subprocess.Popen([sys.executable, "-m", "aiperf", *words], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     assert process.stdout is not None
     line = process.stdout.readline()
-    with urllib.request.urlopen(f"{address(line)}/health", timeout=10) as answer:  # noqa: S310 - an http address of ours
+    with urllib.request.urlopen(f"{address(line)}/health", timeout=60) as answer:  # noqa: S310 - an http address of ours
         assert answer.status == 200
     return process, line
 
@@ -247,7 +258,7 @@ def stopped(process: "subprocess.Popen[str]") -> str:
     """End a simulator by Ctrl-C, and what it said in the meantime."""
     process.send_signal(signal.SIGINT)
     try:
-        return process.communicate(timeout=20)[0]
+        return process.communicate(timeout=60)[0]
     finally:
         process.kill()  # it is gone, unless Ctrl-C did nothing
 
@@ -300,6 +311,7 @@ def play(name: str, server: str, folder: Path) -> None:
     assert sitting.expected == [], "these are not on the page"
 
 
+@pytest.mark.timeout(900)
 def test_every_page_does_what_it_says(server: str, tmp_path: Path) -> None:
     """All in one, since two pages at a time are played in half the time."""
     with ThreadPoolExecutor(2) as pool:

@@ -1,6 +1,6 @@
 import itertools
 import struct
-import time
+import threading
 import zlib
 
 import pytest
@@ -181,10 +181,16 @@ def test_a_disk_that_fails_is_kept_and_counted(tmp_path):
 
 @pytest.mark.parametrize(("now", "is_counted"), [(itertools.count().__next__, True), (lambda: 0, False)])
 def test_a_wait_for_the_disk_counts_where_it_takes_time(folder, monkeypatch, now, is_counted):
-    framed = spool._framed
+    framed, looks, is_free = spool._framed, itertools.count(1), threading.Event()
+
+    def look():
+        if next(looks) == 4:  # the thread and its queue hold a frame each, so that the third waited before this
+            is_free.set()
+        return now()
+
     monkeypatch.setattr(spool, "_QUEUE", 1)
-    monkeypatch.setattr(spool, "_framed", lambda frame, compress: time.sleep(0.005) or framed(frame, compress))
-    writer = SpoolWriter(folder(), now=now)
+    monkeypatch.setattr(spool, "_framed", lambda frame, compress: is_free.wait() and framed(frame, compress))
+    writer = SpoolWriter(folder(), now=look)
     for number in range(6):
         writer.put(Exchange(number), last=True)
         writer.cut()

@@ -248,7 +248,7 @@ words = st.one_of(
 )
 
 
-@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(st.lists(words, max_size=3))
 def test_any_argument_is_taken_or_refused_in_words(arguments):
     assert all(problem.strip() for problem in refusals(arguments))

@@ -74,7 +74,7 @@ class TestEveryCluster(ClusterContract):
     entry = every("cluster")
 
 
-def heard(cluster: Cluster, ends: int, seconds: float = 20) -> list[Event]:
+def heard(cluster: Cluster, ends: int, seconds: float = 60) -> list[Event]:
     """Everything until so many workers have ended."""
     events: list[Event] = []
     deadline = time.monotonic() + seconds

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import termios
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,8 @@ from aiperf.dataset.bank import bank_of
 from aiperf.dataset.tokenizer import Hub, Loaded, load
 from aiperf.errors import ConfigError
 
+START_S = 60.0
+"""Within which a hub that answers has begun, on a machine that others use too."""
 TEMPLATE = "<s>{% for message in messages %}user: {{ message.content }}</s>{% endfor %}{% if add_generation_prompt %}<s>{% endif %}"
 CODE = """
 from transformers import PreTrainedTokenizerFast
@@ -147,7 +150,7 @@ class TestHub:
         files = {path.name: path.read_bytes() for path in sorted(written.iterdir(), reverse=True)}
         fake = FakeHub(files={"model.safetensors": b"weights", "onnx/tokenizer.json": b"{}", **files, **beside})
         with fake.serving():
-            hub = Hub(fake.url, tmp_path)
+            hub = Hub(fake.url, tmp_path, START_S)
             first = opened("org/model", said := [], hub)
         assert first.encode(["able acts"]) == opened(written).encode(["able acts"])
         assert said == [f"tokenizer org/model: downloading from {fake.url}"]
@@ -172,14 +175,14 @@ class TestHub:
     )
     def test_what_the_hub_refuses_is_one_mistake(self, tmp_path, refusal, seen) -> None:
         with FakeHub(refusals={"org/model": refusal}).serving() as fake, pytest.raises(ConfigError) as caught:
-            opened("org/model", hub=Hub(fake.url, tmp_path))
+            opened("org/model", hub=Hub(fake.url, tmp_path, START_S))
         (problem,) = caught.value.problems
         assert seen in problem
         assert "\n" not in problem
 
     def test_a_model_without_a_tokenizer_is_one_mistake(self, tmp_path) -> None:
         with FakeHub(files={"model.gguf": b""}).serving() as fake, pytest.raises(ConfigError, match="it holds no tokenizer, no file of"):
-            opened("org/model", hub=Hub(fake.url, tmp_path))
+            opened("org/model", hub=Hub(fake.url, tmp_path, START_S))
 
     @pytest.mark.parametrize(
         "hangs", ["/api/models/org/model/revision/main", "HEAD /org/model/resolve/main/tokenizer.json", "tokenizer.json"]
@@ -187,11 +190,14 @@ class TestHub:
     def test_a_hub_that_says_nothing_is_not_waited_for(self, tmp_path, hangs) -> None:
         with FakeHub(files={"tokenizer.json": b"{}"}, hangs=hangs).serving() as fake:
             began = time.monotonic()
-            with pytest.raises(ConfigError) as caught:
-                opened("org/model", hub=Hub(fake.url, tmp_path, start_s=0.3))
-            assert time.monotonic() - began < 5
-        (problem,) = caught.value.problems
-        for word in (fake.url, "org/model (main)", "within 0.3 s", "a folder", "HF_ENDPOINT", "HF_HUB_OFFLINE=1"):
+            for start_s in (0.3, 6.0):  # the library gives up after twice that: where all stood still, either may be the first
+                with pytest.raises(ConfigError) as caught:
+                    opened("org/model", hub=Hub(fake.url, tmp_path, start_s=start_s))
+                (problem,) = caught.value.problems
+                if "within" in problem:
+                    break
+            assert time.monotonic() - began < 30
+        for word in (fake.url, "org/model (main)", f"within {start_s:g} s", "a folder", "HF_ENDPOINT", "HF_HUB_OFFLINE=1"):
             assert word in problem
 
     def test_nobody_listens(self, tmp_path) -> None:
@@ -199,16 +205,16 @@ class TestHub:
             taken.bind(("127.0.0.1", 0))
             url = f"http://127.0.0.1:{taken.getsockname()[1]}"
             with pytest.raises(ConfigError, match=f"could not be had from {url}"):
-                opened("org/model", hub=Hub(url, tmp_path))
+                opened("org/model", hub=Hub(url, tmp_path, START_S))
 
 
 PROGRAM = """
 import sys
 from aiperf.config.dataset import Tokenizer
-from aiperf.dataset.tokenizer import load
+from aiperf.dataset.tokenizer import Hub, load
 from aiperf.errors import ConfigError
 try:
-    print(len(load(Tokenizer(name=sys.argv[1]), print).encode(["able acts"])[0]))
+    print(len(load(Tokenizer(name=sys.argv[1]), print, Hub(start_s=60)).encode(["able acts"])[0]))
 except ConfigError as exc:
     print(exc)
 """
@@ -232,16 +238,20 @@ DOWNLOAD = """
 import sys
 from pathlib import Path
 from aiperf.dataset.tokenizer import Hub
-Hub(sys.argv[1], Path(sys.argv[2])).fetch("org/model", "main", print)
+Hub(sys.argv[1], Path(sys.argv[2]), 60).fetch("org/model", "main", print)
 """
 
 
 def test_a_download_shows_how_far_it_is_on_a_terminal(tmp_path) -> None:
     terminal, side = os.openpty()
     fcntl.ioctl(side, termios.TIOCSWINSZ, struct.pack("HHHH", 30, 100, 0, 0))
+    words, shown = [sys.executable, "-c", DOWNLOAD], b""
     with FakeHub(files={"tokenizer.json": b"x" * 3_000_000}).serving() as fake:
-        subprocess.run([sys.executable, "-c", DOWNLOAD, fake.url, str(tmp_path)], stdout=subprocess.DEVNULL, stderr=side, check=True)
-    shown = os.read(terminal, 65_536).decode()
+        with subprocess.Popen([*words, fake.url, str(tmp_path)], stdout=subprocess.DEVNULL, stderr=side) as process:
+            os.close(side)
+            with suppress(OSError):  # Linux says so when the last writer has gone
+                while some := os.read(terminal, 65_536):
+                    shown += some
+        assert process.returncode == 0
     os.close(terminal)
-    os.close(side)
-    assert "tokenizer.json: 100%" in shown
+    assert b"tokenizer.json: 100%" in shown

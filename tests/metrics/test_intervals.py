@@ -178,7 +178,9 @@ def test_no_rate_of_few_events_of_none_or_of_slow_waves() -> None:
 
 
 def test_a_million_values_are_quick() -> None:
-    values = np.random.default_rng(1).exponential(size=1_000_000)
-    began = time.perf_counter()
-    told(values)
-    assert time.perf_counter() - began < 2  # 0.1 s where nobody else is about
+    values, spans = np.random.default_rng(1).exponential(size=1_000_000), list[float]()
+    while len(spans) < 10 and min(spans, default=2) >= 2:  # 0.1 s where nobody else is about
+        began = time.thread_time()
+        told(values)
+        spans.append(time.thread_time() - began)
+    assert min(spans) < 2

@@ -198,10 +198,12 @@ def mypy(root, tmp_path, file):
     return done.stdout + done.stderr
 
 
+@pytest.mark.timeout(600)
 def test_types_by_category(tmp_path, root):
     (tmp_path / "snippet.py").write_text(SNIPPET)
     assert mypy(root, tmp_path, tmp_path / "snippet.py").startswith("Success")
 
 
+@pytest.mark.timeout(600)
 def test_the_module_behind_the_stub_is_typed_too(tmp_path, root):
     assert mypy(root, tmp_path, root / "src" / "aiperf" / "plugin" / "enums.py").startswith("Success")

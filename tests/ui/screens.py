@@ -12,6 +12,9 @@ from typing import Any, TextIO
 from aiperf.clock import SECOND
 from aiperf.results import Pulse
 
+PATIENCE_S = 60
+"""Within which whatever does not hang has come, on a machine that others use too."""
+
 _TOKEN = re.compile(r"\x1b\[(?P<numbers>[?\d;]*)(?P<code>[A-Za-z])|(?P<plain>[^\x1b])", re.DOTALL)
 
 
@@ -124,12 +127,12 @@ class Pty:
     def until(self, words: str, times: int = 1) -> str:
         """Everything so far, when these words have come as often."""
         with self._come:
-            assert self._come.wait_for(lambda: self.text.count(words) >= times, 10), self.text
+            assert self._come.wait_for(lambda: self.text.count(words) >= times, PATIENCE_S), self.text
         return self.text
 
     def ended(self) -> str:
         """Everything that was written, when nobody writes any more."""
         self.stream.close()
-        self._reader.join(10)
+        self._reader.join(PATIENCE_S)
         os.close(self._master)
         return self.text

@@ -44,7 +44,7 @@ class SocketChannel:
         """Readable when something has come."""
         return self._sock.fileno()
 
-    def close(self, wait_s: float = 2.0) -> None:
+    def close(self, wait_s: float = 10.0) -> None:
         """Send what is pending, for at most `wait_s`, and close."""
         while self._out and select.select([], [self._sock], [], wait_s)[1]:
             self.flush()
