@@ -2,6 +2,7 @@
 
 import datetime as dt
 import ipaddress
+import socket
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from running import STARTED
+from running import STARTED, soon
+
+from aiperf.transports import stamps
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +42,24 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ssl.SSL
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(trusted, secret)
     return trusted, context
+
+
+@pytest.fixture(scope="session", autouse=True)
+def stamping() -> Iterator[None]:
+    """The kernel stamps all the while: to begin takes it some milliseconds, on a busy machine many."""
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as one,
+        server.accept()[0] as other,
+    ):
+        stamps.switch_on(other)
+
+        def stamped() -> bool:
+            one.send(b"x")
+            return stamps.stamp(other.recvmsg(1, stamps.ROOM)[1]) is not None
+
+        soon(stamped)
+        yield
 
 
 @pytest.fixture(autouse=True)

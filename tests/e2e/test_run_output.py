@@ -31,7 +31,8 @@ def test_a_run_goes_on_without_standard_output(tmp_path: Path, shell: str) -> No
 
 
 def test_a_run_ends_with_who_reads_it(tmp_path: Path) -> None:
-    done = with_output(tmp_path / "out", f"output.dir={tmp_path / 'out'}", *SHORT, after="| head -1")
+    long = (*QUICK, "timing.stop.requests=null", "timing.stop.duration_s=600")  # it has a line to say every five seconds
+    done = with_output(tmp_path / "out", f"output.dir={tmp_path / 'out'}", *long, after="| head -1")
     assert (done.code, done.err) == (1, "")
     assert done.receipt["error"] == "who read standard output closed it"
 

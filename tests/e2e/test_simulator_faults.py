@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 from simulating import CHAT, COMPLETIONS, HELLO, Line, begin, events, post, request, simulator
@@ -117,43 +118,56 @@ def test_exactly_the_drawn_requests_fail_and_as_drawn(tmp_path, path, stream):
         assert tokens == {number: sent.get(drawn[number], 0) for number in tokens}
 
 
+def until_silent(sock):
+    """What comes until nothing does for a while, on a connection that stays."""
+    got = b""
+    sock.settimeout(0.1)
+    with contextlib.suppress(TimeoutError):
+        while True:
+            more = sock.recv(65536)
+            assert more
+            got += more
+    return got
+
+
 @pytest.mark.parametrize("stream", [True, False])
 def test_a_stall_is_silence_in_the_middle_until_it_is_over_or_the_client_is(tmp_path, stream):
-    with simulator(tmp_path / "log", faults={"stall": 1, "stall_s": 0.3}) as running:
-        with running.client() as client:
-            began = now_ns()
-            status, body = post(client, 1, max_tokens=8, stream=stream)
-            assert now_ns() - began > 290_000_000
-            assert (status, body.count(b" word"), in_stream(body) if stream else in_body(body)) == (200, 8, None)
-            assert post(client, 2, max_tokens=1)[0] == 200
-        with running.connect() as sock:
-            sock.sendall(request(3, max_tokens=8, stream=stream))
-            got = b""
-            sock.settimeout(0.1)
-            with contextlib.suppress(TimeoutError):
-                while True:
-                    got += sock.recv(65536)
-            assert got.startswith(b"HTTP/1.1 200 OK\r\n")
-            assert not got.endswith(b"\r\n0\r\n\r\n")
-            assert not stream or got.count(b' word"') == 4
-    rows = [(row["request"], row["fault"], row["tokens"], row["complete"]) for row in running.rows()]
+    with simulator(tmp_path / "log", faults={"stall": 1, "stall_s": 0.3}) as short, short.client() as client:
+        began = now_ns()
+        status, body = post(client, 1, max_tokens=8, stream=stream)
+        assert now_ns() - began > 290_000_000
+        assert (status, body.count(b" word"), in_stream(body) if stream else in_body(body)) == (200, 8, None)
+        assert post(client, 2, max_tokens=1)[0] == 200
+    with simulator(tmp_path / "long", faults={"stall": 1, "stall_s": 3600}) as long, long.connect() as sock:
+        sock.sendall(request(3, max_tokens=8, stream=stream))
+        got = b""
+        while got.count(b" word") < 4 if stream else not got:
+            got += sock.recv(65536)
+        got += until_silent(sock)
+        assert got.startswith(b"HTTP/1.1 200 OK\r\n")
+        assert not got.endswith(b"\r\n0\r\n\r\n")
+        assert not stream or got.count(b' word"') == 4
+    rows = [(row["request"], row["fault"], row["tokens"], row["complete"]) for row in (*short.rows(), *long.rows())]
     assert rows == [(1, "stall", 8, True), (2, "stall", 1, True), (3, "stall", 4, False)]
 
 
 @pytest.mark.parametrize("stream", [True, False])
 def test_slow_headers_are_silence_before_the_first_byte(tmp_path, stream):
-    with simulator(tmp_path / "log", faults={"slow_headers": 1, "stall_s": 0.3}) as running:
-        with running.connect() as sock:
+    with simulator(tmp_path / "long", faults={"slow_headers": 1, "stall_s": 3600}) as long:
+        with long.connect() as sock:
             sock.sendall(request(1, stream=stream))
             sock.settimeout(0.05)
             with pytest.raises(TimeoutError):
                 sock.recv(1)
-        with running.client() as client:
-            began = now_ns()
-            status, body = post(client, 2, max_tokens=8, stream=stream)
-            assert now_ns() - began > 290_000_000
-            assert (status, body.count(b" word")) == (200, 8)
-    rows = [(row["request"], row["fault"], row["status"], row["tokens"], row["complete"]) for row in running.rows()]
+        with long.client() as client:  # who says what is running has read the request before
+            client.request("GET", "/metrics")
+            client.getresponse().read()
+    with simulator(tmp_path / "short", faults={"slow_headers": 1, "stall_s": 0.3}) as short, short.client() as client:
+        began = now_ns()
+        status, body = post(client, 2, max_tokens=8, stream=stream)
+        assert now_ns() - began > 290_000_000
+        assert (status, body.count(b" word")) == (200, 8)
+    rows = [(row["request"], row["fault"], row["status"], row["tokens"], row["complete"]) for row in (*long.rows(), *short.rows())]
     assert rows == [(1, "slow_headers", None, 0, False), (2, "slow_headers", 200, 8, True)]
 
 
@@ -180,6 +194,11 @@ class Watched:
 
     def __init__(self):
         self.loop, self.told, self.left = asyncio.SelectorEventLoop(), [], 0
+        self.sock = None
+
+    def come(self):
+        """Wait until something has come."""
+        assert select.select([self.sock], [], [], 60)[0]
 
     def serve(self, connection, request):
         raise AssertionError("a connection that is left serves nobody")
@@ -196,9 +215,16 @@ def left():
     """A client's socket, the server's end of it, and who is told."""
     host, closed = Watched(), []
     with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as client:
-        yield client, Connection(listener.accept()[0], host.loop, host, closed=closed.append), host
+        host.sock = listener.accept()[0]
+        yield client, Connection(host.sock, host.loop, host, closed=closed.append), host
     host.loop.close()
     assert len(closed) == 1
+
+
+def send_again_and_again(client, data):
+    for _ in range(1000):
+        client.sendall(data)
+        time.sleep(0.01)
 
 
 @pytest.mark.parametrize("part", [1.0, 0.7])
@@ -206,11 +232,12 @@ def test_a_request_that_crosses_the_end_is_told_of_and_reset(part):
     data = request(17)
     with left() as (client, connection, host):
         client.sendall(data[: round(len(data) * part)])
+        host.come()
         connection.done(keep_alive=True, unannounced=True)
         assert host.told == [(17, b"/v1/chat/completions", b"POST")]
         assert host.left == 1
         with pytest.raises((ConnectionResetError, BrokenPipeError)):
-            client.sendall(data)
+            send_again_and_again(client, data)
 
 
 def test_nothing_is_taken_in_behind_the_end():
@@ -230,6 +257,7 @@ def test_a_connection_is_left_only_if_it_is_idle(waits):
     with left() as (client, connection, host):
         if waits:
             client.sendall(b"P")
+            host.come()
         connection.leave_if_idle()
         assert host.left == (0 if waits else 1)
         connection.close()
@@ -260,12 +288,10 @@ def test_who_listens_cannot_refuse(tmp_path):
 def test_a_fault_comes_no_earlier_than_its_tokens(tmp_path):
     with simulator(tmp_path / "log", faults={"http_500": 1}, ttft_ms=200) as running, running.connect() as sock:
         body = json.dumps(HELLO | {"stream": True}).encode()
+        began = now_ns()
         sock.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nX-Request-ID: 1\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
-        sock.settimeout(0.02)
-        with pytest.raises(TimeoutError):
-            sock.recv(1)
-        sock.settimeout(10)
         assert sock.recv(100).startswith(b"HTTP/1.1 500 ")
+        assert now_ns() - began > 190_000_000
 
 
 @pytest.mark.parametrize(
@@ -337,10 +363,10 @@ def test_a_job_ends_with_its_channel_or_when_told(watched, by):
     line = Line(watched=watched)
     thread = threading.Thread(target=serve_job, args=(line, Simulator()))
     thread.start()
-    port = line.up.get(timeout=10)["port"]
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
+    port = line.up.get(timeout=60)["port"]
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as sock:
         line.say("stop") if by == "say" else line.hang_up()
-        thread.join(10)
+        thread.join(60)
         assert not thread.is_alive()
         assert sock.recv(1) == b""
     with pytest.raises(ConnectionRefusedError):
@@ -371,7 +397,7 @@ print("ended", flush=True)
 def test_in_the_foreground_until_a_signal_even_out_of_descriptors(tmp_path, number):
     with subprocess.Popen([sys.executable, "-c", FOREGROUND, str(tmp_path / "log")], stdout=subprocess.PIPE, text=True) as process:
         port = int(process.stdout.readline())
-        clients = [http.client.HTTPConnection("127.0.0.1", port, timeout=10) for _ in range(60)]
+        clients = [http.client.HTTPConnection("127.0.0.1", port, timeout=60) for _ in range(60)]
         for client in clients:
             client.connect()
         for number_of, client in enumerate(clients):

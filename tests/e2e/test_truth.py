@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from running import unmarred
 
 harness = pytest.importorskip("harness", reason="benchmarks/ is not beside tests/")
 import truth_log  # noqa: E402 - found beside harness
@@ -35,7 +36,7 @@ class Client:
     def __init__(self, port):
         self.sock = socket.create_connection(("127.0.0.1", port))
         self.sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
-        self.sock.settimeout(5)
+        self.sock.settimeout(60)
 
     def ask(self, message, end):
         """When it was sent, the reads as (stamp, bytes) until `end` has come."""
@@ -63,11 +64,16 @@ def client(server):
 
 
 def test_the_log_says_what_a_client_sees(server, client):
-    sent, reads = client.ask(request(123, stream=True), b"0\r\n\r\n")
+    numbers = iter(range(123, 143))
+
+    def ask():
+        sent, reads = client.ask(request(next(numbers), stream=True), b"0\r\n\r\n")
+        return sent, reads, [stamp for stamp, data in reads if b" word" in data]
+
+    sent, reads, tokens = unmarred(ask, lambda found: len(found[2]) == TOKENS, 20)  # what is read together has one stamp
     body = b"".join(data for _, data in reads)
-    tokens = [stamp for stamp, data in reads if b" word" in data]
-    (row,) = server.end()
-    assert row["request"] == 123
+    *before, row = server.end()
+    assert row["request"] == 123 + len(before) == next(numbers) - 1
     assert (row["tokens"], row["prompt"], row["stream"]) == (TOKENS, 5, 1)
     assert body.count(b'"content":" word"') == TOKENS
     usage = json.loads(re.search(rb'"usage":(\{.*?\})', body)[1])
@@ -75,7 +81,7 @@ def test_the_log_says_what_a_client_sees(server, client):
     assert sent <= row["arrived"] <= row["first"] <= row["out"] <= row["last"] <= reads[-1][0] + 1_000_000
     assert row["first"] <= tokens[0] <= row["out"]
     assert row["first"] - row["arrived"] >= TTFT_US * 1000
-    assert row["last"] - row["first"] >= (TOKENS - 2) * ITL_US * 1000
+    assert row["last"] - row["arrived"] >= (TTFT_US + (TOKENS - 1) * ITL_US) * 1000
 
 
 def test_a_whole_answer_takes_as_long_as_a_stream(server, client):

@@ -1,5 +1,7 @@
 """Every way in which a request can fail on the wire has its class, and no wait is without end."""
 
+import contextlib
+import queue
 import socket
 import struct
 import time
@@ -84,7 +86,7 @@ def test_each_fault_has_its_class(script: Callable[[socket.socket, int], None], 
         assert exchange.reason
         assert exchange.end is not None
         assert exchange.sent is not None
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 20
 
 
 def test_nobody_listens() -> None:
@@ -99,20 +101,18 @@ def test_nobody_listens() -> None:
 
 
 def test_a_connection_that_does_not_come_about_has_a_deadline() -> None:
-    with socket.socket() as full:  # a listener with a full queue: connections hang
+    with contextlib.ExitStack() as held:  # a listener with a full queue: connections hang
+        full = held.enter_context(socket.socket())
         full.bind(("127.0.0.1", 0))
         full.listen(0)
         port = full.getsockname()[1]
-        fillers = [socket.socket() for _ in range(4)]
-        for filler in fillers:
+        for filler in [held.enter_context(socket.socket()) for _ in range(4)]:
             filler.setblocking(False)
             filler.connect_ex(("127.0.0.1", port))
         client = Client(port, timeout_s={"connect": LATER})
         exchange = client.ask(0)
         assert exchange.error == "timeout_connect"
         client.close()
-        for filler in fillers:
-            filler.close()
 
 
 def test_what_is_abandoned_says_why() -> None:
@@ -125,14 +125,20 @@ def test_what_is_abandoned_says_why() -> None:
 
 
 def test_a_stream_that_ends_well_and_a_server_that_speaks_out_of_turn() -> None:
+    answered: queue.SimpleQueue[None] = queue.SimpleQueue()
+    spoken: queue.SimpleQueue[None] = queue.SimpleQueue()
+
     def script(sock: socket.socket, _: int) -> None:
         while read_request(sock):
             sock.sendall(HEAD + chunk(EVENT) + chunk(END) + b"0\r\n\r\n")
-            time.sleep(0.02)
+            answered.get(timeout=60)
             sock.sendall(b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n")
+            spoken.put(None)
 
     with against(script) as (client, server):
         for number in range(3):
             assert client.ask(number).error is None
+            answered.put(None)
+            spoken.get(timeout=60)
             client.turn(0.06)
         assert server.connections == 3

@@ -22,6 +22,7 @@ def stream(sock: socket.socket, _: int) -> None:
 
 def test_requests_over_tls_are_verified_stamped_and_keep_their_connection(certificate: tuple[Path, ssl.SSLContext]) -> None:
     with against(stream, certificate[1], scheme="https", ca_path=str(certificate[0])) as (client, server):
+        gaps: list[int] = []
         for number in range(5):
             exchange = client.ask(number, b"x" * 100_000 * number)
             assert exchange.error is None, exchange.reason
@@ -30,8 +31,8 @@ def test_requests_over_tls_are_verified_stamped_and_keep_their_connection(certif
             assert (exchange.tls is None) == (number > 0)
             assert exchange.sent <= exchange.first_byte <= exchange.end
             assert set(exchange.marks[1::3]) <= {spool.DRAINED, spool.APART, spool.TOGETHER, spool.MERGED}
-            gaps = [b - a for a, b in zip(exchange.stamps, exchange.stamps[1:])]
-            assert max(gaps) > 4_000_000
+            gaps += [b - a for a, b in zip(exchange.stamps, exchange.stamps[1:])]
+        assert max(gaps) > 4_000_000  # of one request all may have come before the first read
         assert server.connections == 1
 
 
@@ -64,7 +65,7 @@ def test_truncated_in_the_middle_of_tls(certificate: tuple[Path, ssl.SSLContext]
 def test_a_probe_over_tls(certificate: tuple[Path, ssl.SSLContext]) -> None:
     with against(stream, certificate[1], scheme="https", ca_path=str(certificate[0])) as (_, server):
         (status, headers, said), closes = HttpFetch({}, str(certificate[0])).watched(
-            f"https://127.0.0.1:{server.port}/v1/chat/completions", b"{}", timeout_s=5
+            f"https://127.0.0.1:{server.port}/v1/chat/completions", b"{}", timeout_s=60
         )
         assert (status, closes) == (200, False)
         assert headers["content-type"] == "text/event-stream"

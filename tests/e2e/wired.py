@@ -76,6 +76,9 @@ class Scripted:
             raise
 
     def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self.listener.shutdown(socket.SHUT_RDWR)  # ends the wait for a connection, which else goes on at whoever has the number next
+        self.acceptor.join(60)
         self.listener.close()
         for thread in self.threads:
             thread.join(2)
@@ -97,7 +100,7 @@ class Client:
         self.wire.tell(self)
         self.over: list[Exchange] = []
         self.parts: list[Exchange] = []
-        self.stopped = False
+        self.sweeping = self.beating = False
 
     def part(self, exchange: Exchange) -> None:
         self.parts.append(exchange)
@@ -110,17 +113,25 @@ class Client:
         self.wire.send(exchange, b"%d" % number, body)
         return exchange
 
-    def until(self, count: int, seconds: float = 10) -> None:
-        """Turn the loop until so many have landed."""
-        deadline = time.monotonic() + seconds
-
-        def sweep() -> None:
-            self.wire.sweep()
-            self.loop.at(self.loop.monotonic_ns() + 10_000_000, sweep)
-
-        sweep()
-        self.loop.run(lambda: len(self.over) >= count or time.monotonic() > deadline)
+    def until(self, count: int, seconds: float = 60) -> None:
+        """Turn the loop until so many have landed, and meet deadlines meanwhile."""
+        self.sweeping = True
+        self.reach(lambda: len(self.over) >= count, seconds)
         assert len(self.over) >= count, f"{len(self.over)} of {count} landed"
+
+    def reach(self, true: Callable[[], bool], seconds: float = 60) -> None:
+        """Turn the loop until it is so; before the first `until` no deadline is looked at, however slow the machine is."""
+        deadline = time.monotonic() + seconds
+        if not self.beating:
+            self.beating = True
+            self.beat()
+        self.loop.run(lambda: true() or time.monotonic() > deadline)
+        assert true()
+
+    def beat(self) -> None:
+        if self.sweeping:
+            self.wire.sweep()
+        self.loop.at(self.loop.monotonic_ns() + 10_000_000, self.beat)
 
     def ask(self, number: int = 0, body: bytes = b"{}") -> Exchange:
         exchange = self.send(number, body)

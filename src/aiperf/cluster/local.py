@@ -19,7 +19,7 @@ from aiperf.seams import Event, Job
 
 _LAST_WORDS = 2000
 _ONE_THREAD = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # numpy's idle helpers spin on the cores that are measured
-_PATIENCE_S, _CLOSING_S = 10.0, 1.0
+_PATIENCE_S, _CLOSING_S = 10.0, 2.0
 """How long a worker may take to end, and before it is killed: one that has closed its line, and one whose line we close."""
 
 
