@@ -41,7 +41,7 @@ class Ours(CompletionsEndpoint):
         return super().body(turn) if COUNT[0] % 4 else "no bytes"
 
     def answer(self, exchange):
-        return super().answer(exchange) if len(exchange.bodies) == 1 else None
+        return None if "processor" in " ".join(sys.orig_argv) else super().answer(exchange)
 
 
 class Picky(Theirs):

@@ -51,7 +51,7 @@ def test_a_request_that_went_out_again_can_be_abandoned() -> None:
         gone(server)
         began = clock.now_ns()
         again = client.send(1)
-        client.reach(lambda: client.wire.reopened == 1 and server.connections == 2)
+        client.reach(lambda: (client.wire.reopened, server.connections) == (1, 2) and again.sent is not None)
         client.wire.abandon("abandoned", "because")
         assert again in client.over
         assert again.error == "abandoned"
