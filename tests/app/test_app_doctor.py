@@ -83,6 +83,8 @@ def test_on_a_good_machine_all_is_good(found: Found) -> None:
         ("clock source", "sys/devices/system/clocksource/clocksource0/current_clocksource", "xen", "watch", "xen"),
         ("memory", "proc/meminfo", FILES["proc/meminfo"].replace("8000000", "1000000"), "watch", "1.02 GB are free"),
         ("memory", "proc/meminfo", FILES["proc/meminfo"].replace("8000000", "100000"), "bad", "0.102 GB are free"),
+        ("memory", "proc/meminfo", FILES["proc/meminfo"].replace("8000000", "2000000000"), "good", "2,050 GB are free"),
+        ("memory", "proc/meminfo", FILES["proc/meminfo"].replace("8000000", "20"), "bad", "0.0000205 GB are free"),
         ("swap", "proc/meminfo", FILES["proc/meminfo"].replace("SwapFree:   2", "SwapFree:   1"), "watch", "1 of 2 GB are in use"),
         ("container", "run/.containerenv", "", "good", "yes, by /run/.containerenv"),
         ("container", "proc/self/cgroup", "0::/kubepods/besteffort/pod1\n", "good", "yes, by kubepods"),

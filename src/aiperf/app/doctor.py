@@ -74,7 +74,7 @@ def _is_within(limits: View, of: View) -> bool:
 
 def _worded(key: str, value: Any) -> str:
     if isinstance(value, float):
-        return f"{value:.1%}" if key.endswith("share") else f"{value:.3g}"
+        return f"{value:.1%}" if key.endswith("share") else f"{float(f'{value:.3g}'):,.9f}".rstrip("0").rstrip(".")
     return "no limit" if value is None else f"{value:,}" if isinstance(value, int) else str(value)
 
 

@@ -146,8 +146,8 @@ class LocalCluster:
 
     def close(self) -> None:
         """End what still runs: none gives way any more, their lines close, then SIGTERM, then SIGKILL."""
+        self._weigh(over=True)
         for worker in self._workers.values():
-            _is_said(worker.process.pid, 0)
             worker.channel.close(0)
         for worker in list(self._workers.values()):
             self._ended(worker, _CLOSING_S)
@@ -155,8 +155,8 @@ class LocalCluster:
             worker.drop()
         self._selector.close()
 
-    def _weigh(self) -> None:
-        gives_way = any(not worker.nice for worker in self._workers.values())
+    def _weigh(self, *, over: bool = False) -> None:
+        gives_way = not over and any(not worker.nice for worker in self._workers.values())
         for worker in self._workers.values():
             pid, weight = worker.process.pid, worker.nice if gives_way else 0
             if self._weights.get(pid, 0) != weight and _is_said(pid, weight):
